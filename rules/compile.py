@@ -82,17 +82,21 @@ def _compile_linear(rules: list[Rule]) -> Callable[[str], list[int] | None] | No
     for rule in rules:
         try:
             several.Add(rule.pattern)
-        except re2.error as fault:
-            raise RuleSetError(f"rule {rule.id}: {_re2_fault(rule.pattern, fault)}") from None
+        except re2.error:
+            raise RuleSetError(f"rule {rule.id}: {_re2_fault(rule.pattern, options)}") from None
     several.Compile()
     match: Callable[[str], list[int] | None] = several.Match
     return match
 
 
-def _re2_fault(pattern: str, fault: Exception) -> str:
-    """RE2 names the offending piece and no position; find the piece in the pattern."""
-    detail = fault.args[0] if fault.args else ""
-    text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+def _re2_fault(pattern: str, options: Any) -> str:
+    """A Set says only that it failed. RE2 by itself names the offending piece; find that in the pattern."""
+    try:
+        re2.compile(pattern, options)
+        text = "too large for a set"
+    except re2.error as fault:
+        detail = fault.args[0] if fault.args else ""
+        text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
     piece = text.rpartition(": ")[2]
     position = pattern.find(piece) if piece else -1
     where = f" at position {position}" if position >= 0 else ""
