@@ -19,7 +19,7 @@ class Order(Enum):
 class QuotaBucket:
     """`share` cores on average; what was saved up is at most `burst_s` of CPU."""
 
-    def __init__(self, share: float, now: float, burst_s: float = 0.03) -> None:
+    def __init__(self, share: float, now: float, burst_s: float = 0.1) -> None:
         self.share = share
         self._burst_s = burst_s
         self._balance_s = burst_s
