@@ -202,6 +202,13 @@ class KillSwitchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     by: str
 
 
+class VerbRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /api/v1/rollouts/ID/VERB`: pause, resume, promote or abort the rollout in progress."""
+
+    by: str
+    reason: str = ""
+
+
 class StoredRuleSet(msgspec.Struct, frozen=True):
     """`POST /api/v1/rulesets` (body: YAML) answers with this; `GET` lists them."""
 
