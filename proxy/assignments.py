@@ -1,5 +1,7 @@
 """What a node does with an assignment: verify, remember, activate, then say so. One at a time, newest wins."""
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable
 
@@ -76,12 +78,21 @@ class Assignee:
                 complaint = f"the last known good set does not run here: {refusal.detail}"
         return complaint
 
+    def heed(self, assignment: Assignment) -> None:
+        """What must not wait for the order before it, whose inspectors may take seconds: the kill switch."""
+        with contextlib.suppress(AssignmentRefused):  # `apply` will say so
+            self._verify(assignment)
+
+    def _verify(self, assignment: Assignment) -> RuleSetText:
+        text = verify(assignment, self._node, self.memory.epoch, self._inspection.active)
+        self._remember(epoch=assignment.epoch, kill_switch=assignment.kill_switch)
+        return text
+
     async def apply(self, assignment: Assignment) -> Ack | Refusal:
         """The kill switch takes effect at once; the rule set when its inspectors are ready."""
         started = time.monotonic()
         try:
-            text = verify(assignment, self._node, self.memory.epoch, self._inspection.active)
-            self._remember(epoch=assignment.epoch, kill_switch=assignment.kill_switch)
+            text = self._verify(assignment)
             self._set_taus(assignment.taus_s)
             good = find(assignment, assignment.last_known_good)
             running = self._inspection.active
@@ -99,7 +110,11 @@ class Assignee:
         self._remember(kill_switch_local=on)
 
     def _remember(self, **changes: object) -> None:
+        """A disk that takes nothing costs the node its memory over a restart, never a rollback."""
         memory = msgspec.structs.replace(self.memory, **changes)
         if memory != self.memory:
-            self._state.save(memory)
             self.memory = memory
+            try:
+                self._state.save(memory)
+            except OSError as fault:
+                print(f"{self._node}: not remembered over a restart: {fault}", file=sys.stderr, flush=True)

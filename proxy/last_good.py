@@ -39,9 +39,12 @@ class NodeState:
             aside = self._path.with_suffix(".unreadable")
             self._path.replace(aside)
             return NodeMemory(), f"{self._path} set aside as {aside.name}: {fault}"
+        except OSError as fault:
+            return NodeMemory(), f"{self._path} cannot be read: {fault.strerror}"
         return memory, None
 
     def save(self, memory: NodeMemory) -> None:
+        """Raises OSError, and then the old file stands."""
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)

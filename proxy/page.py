@@ -1,10 +1,12 @@
 """The pages that an edge writes itself. They name node and request, so that a customer can quote them."""
 
 import html
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 _TEMPLATE = (Path(__file__).parent / "pages" / "error.html").read_text()
+_FIELD = re.compile(r"\{\{(\w+)\}\}")
 
 _LATER = "Please try again in a few minutes."
 _ORDINARY = "Try an ordinary page request."
@@ -41,7 +43,4 @@ def error_page(status: int, host: str, node: str, pop: str, request_id: str, now
         "request_id": request_id,
         "at": at,
     }
-    page = _TEMPLATE
-    for name, value in fields.items():
-        page = page.replace("{{" + name + "}}", html.escape(value))
-    return page.encode()
+    return _FIELD.sub(lambda place: html.escape(fields[place[1]]), _TEMPLATE).encode()
