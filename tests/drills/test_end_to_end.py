@@ -136,9 +136,9 @@ def test_the_linear_engine_has_no_wall(start) -> None:  # type: ignore[no-untype
     assert report["requests"]["bad_gateway"] == 0
 
 
-@pytest.mark.parametrize("moment", ["live page", "starting 3 edge nodes", "nodes answer", "HEALTHY"])
+@pytest.mark.parametrize("moment", ["live page", "starting 3 edge nodes", "nodes answer", "HEALTHY", "[502]"])
 def test_one_interrupt_ends_everything(start, moment: str) -> None:  # type: ignore[no-untyped-def]
-    drill = start(*SMALL)
+    drill = start(*SMALL, "--set", "timeline.before_s=1")
     drill.read_until(moment, within_s=60)
     drill.process.send_signal(signal.SIGINT)
     assert drill.finish(within_s=15) == 130
