@@ -91,10 +91,12 @@ class Driver:
         """Release everyone who waits for news."""
         self._news.set()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """After `run` has ended: let the last write finish, then close the store."""
-        self._store_thread.shutdown(wait=True)
-        self._store.close()
+        try:
+            await self.in_store(Store.close)
+        finally:
+            self._store_thread.shutdown(wait=False)
 
     async def tick(self) -> None:
         """One batch: ask the watch, move time on. Returns when all of it is journalled and on its way."""

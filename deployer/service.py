@@ -116,7 +116,7 @@ async def running(
     ticking: bool = True,
 ) -> AsyncIterator[Service]:
     """Serve until the block is left. `ticking=False`: the caller calls `driver.tick()` itself."""
-    enrolled = _enrol(config, store, first, wall)
+    enrolled = await asyncio.to_thread(_enrol, config, store, first, wall)
     fleet = Fleet(enrolled, now)
     driver = Driver(store, fleet, now, wall)
     operations = Operations(driver, config.soak_s, config.stuck_after_s)
@@ -143,7 +143,7 @@ async def running(
     finally:
         listening.close()
         operations.close()
-        driver.close()
+        await driver.close()
 
 
 async def _serve(config: Config, first: FirstRules | None, listening: socket.socket, store: Store) -> None:

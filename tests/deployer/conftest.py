@@ -1,5 +1,6 @@
 """A deployer on real sockets, with a clock and ticks that the test moves."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -105,10 +106,17 @@ def serve(tmp_path: Path) -> Serve:
             Config,
             dec_hook=lambda kind, value: kind(value),
         )
-        first = FirstRules.load(first_file)
+        first = await asyncio.to_thread(FirstRules.load, first_file)
         async with AsyncExitStack() as stack:
             service = await stack.enter_async_context(
-                running(settings, bind("127.0.0.1", 0), Store.open(path), first, now=clock, ticking=False)
+                running(
+                    settings,
+                    bind("127.0.0.1", 0),
+                    await asyncio.to_thread(Store.open, path),
+                    first,
+                    now=clock,
+                    ticking=False,
+                )
             )
             client = await stack.enter_async_context(DeployerClient(service.base_url))
             yield Lab(service.driver, client, service.base_url, clock, stack)

@@ -230,10 +230,24 @@ async def test_a_restarted_deployer_goes_on_with_the_rollback(serve: Serve) -> N
     async with serve(*NODES, clock=FakeClock(5.0)) as lab:
         assert lab.driver.rollout.state == "reverting"
         assert lab.driver.plan.desired.version == 1
+        await lab.driver.tick()
+        assert (lab.driver.rollout.since, lab.driver.rollout.away) == (5.0, NODES), "on the new clock, all away"
         await lab.join(*NODES)
         await lab.state("reverted")
         assert len(await lab.journal(EventKind.ROLLBACK)) == 1
         assert (await lab.client.rollouts())[0].state == "reverted"
+
+
+def _journal_a_rollback(path: Path) -> None:
+    """What a deployer has done that is killed before its orders leave."""
+    store = Store.open(path)
+    draft = Draft(store.plan(), store.rollouts()[-1])
+    good, current = draft.plan.last_known_good, draft.plan.desired
+    assert good is not None
+    assert current is not None
+    draft.apply(RollBack(0.0, draft.next_id, good, current, "adam", "", NODES), 0.0)
+    store.commit(draft.plan, draft.touched.values(), draft.entries)
+    store.close()
 
 
 async def test_killed_between_journal_and_act_it_converges(serve: Serve, tmp_path: Path) -> None:
@@ -243,14 +257,7 @@ async def test_killed_between_journal_and_act_it_converges(serve: Serve, tmp_pat
         await lab.ship()
         await lab.state("baking")
         before = lab.nodes
-    store = Store.open(tmp_path / "store.sqlite3")
-    draft = Draft(store.plan(), store.rollouts()[-1])
-    good, current = draft.plan.last_known_good, draft.plan.desired
-    assert good is not None
-    assert current is not None
-    draft.apply(RollBack(0.0, draft.next_id, good, current, "adam", "", NODES), 0.0)
-    store.commit(draft.plan, draft.touched.values(), draft.entries)
-    store.close()
+    await asyncio.to_thread(_journal_a_rollback, tmp_path / "store.sqlite3")
     async with serve(*NODES) as lab:
         assert lab.driver.rollout.state == "reverting"
         for name in NODES:
