@@ -1,0 +1,1 @@
+"""Watches a run from outside: collects, decides the status word, writes the record, serves the page."""
