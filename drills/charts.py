@@ -5,13 +5,15 @@ push (since the run's beginning, when nothing was pushed). Everything is drawn i
 CELLS steps, so the page's size does not grow with the run. Pure.
 """
 
+import bisect
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from contract.record import NodeSample
-from contract.vocabulary import Outcome
+from contract.record import Event, NodeSample
+from contract.topology import NODES_BY_NAME
+from contract.vocabulary import EventKind, Outcome
 from drills.phases import Marks
 from drills.rundir import Record
 from drills.traffic import Request, percentile
@@ -40,7 +42,7 @@ OUTCOME_TITLES = {
 #: Lines and labels, legible on a light and on a dark page.
 BLUE, ORANGE, PURPLE, YELLOW = "#2f80d0", "#dd6b20", "#8a63d2", "#b7791f"
 VERSION_COLOURS = ("#7fa6c9", "#e08a3c", "#9a86cf", "#5aa897", "#c2b04a")
-UNPROTECTED_COLOUR = "#8c8c8c"
+UNPROTECTED, UNPROTECTED_COLOUR = "inspection off", "#8c8c8c"
 
 #: From top to bottom, as shares of the plot's height.
 DOMAINS = {"y": (0.70, 1.0), "y2": (0.475, 0.64), "y3": (0.215, 0.415), "y4": (0.0, 0.15)}
@@ -54,7 +56,7 @@ def figure(record: Record, requests: Sequence[Request], marks: Marks) -> dict[st
     span = (math.floor(start), math.ceil(record.end - zero))
     bars, shown = _outcome_bars(requests, zero, span)
     samples = [sample for sample in record.samples if isinstance(sample, NodeSample)]
-    versions, version_labels = _version_map(samples, zero, span)
+    versions, version_labels = _version_map(samples, record.events, zero, span)
     data = [*bars, _intended_line(requests, zero, span), *versions]
     data += [*_cpu_map(samples, zero, span), *_latency_lines(requests, zero)]
     return {
@@ -114,51 +116,78 @@ def _intended_line(requests: Sequence[Request], zero: float, span: tuple[int, in
     }
 
 
-def _cells(
-    samples: Iterable[NodeSample], zero: float, span: tuple[int, int], value: Callable[[NodeSample], Any]
-) -> tuple[list[str], list[float], list[list[Any]]]:
-    """Nodes, cell middles, and node by cell the value of the sample that speaks of that moment.
-
-    A sample speaks of the time since the node's previous one; a moment that none speaks of is null.
-    """
+def _middles(span: tuple[int, int]) -> list[float]:
+    """The middles of the maps' cells."""
     step = max(CELL_S, (span[1] - span[0]) / CELLS)
-    middles = [span[0] + step * (i + 0.5) for i in range(int((span[1] - span[0]) / step))]
-    by_node: dict[str, list[NodeSample]] = defaultdict(list)
+    return [round(span[0] + step * (i + 0.5), 3) for i in range(int((span[1] - span[0]) / step))]
+
+
+def _by_node(samples: Iterable[NodeSample]) -> dict[str, list[NodeSample]]:
+    """Each node's samples, nodes in the order of the default fleet, strangers after it."""
+    found: dict[str, list[NodeSample]] = defaultdict(list)
     for sample in samples:
-        by_node[sample.node].append(sample)
-    rows = []
-    for series in by_node.values():
-        row: list[Any] = []
-        ahead = 0
-        for middle in middles:
-            while ahead < len(series) and series[ahead].t - zero < middle:
-                ahead += 1
-            near = ahead < len(series) and series[ahead].t - zero - middle <= GAP_S
-            row.append(value(series[ahead]) if near else None)
-        rows.append(row)
-    return list(by_node), middles, rows
+        found[sample.node].append(sample)
+    order = {name: place for place, name in enumerate(NODES_BY_NAME)}
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def _measured(series: Sequence[NodeSample], moments: Sequence[float]) -> list[NodeSample | None]:
+    """For each run second the sample that speaks of it: the next one, as a sample tells of the time before it."""
+    times = [sample.t for sample in series]
+    found: list[NodeSample | None] = []
+    for moment in moments:
+        after = bisect.bisect_left(times, moment)
+        near = after < len(series) and times[after] - moment <= GAP_S
+        found.append(series[after] if near else None)
+    return found
+
+
+def _versions(
+    series: Sequence[NodeSample], acks: Iterable[tuple[float, str]], moments: Sequence[float]
+) -> list[str | None]:
+    """For each run second the rule set that the node was last known to run, by its acks and samples."""
+    told = sorted([*((sample.t, _version_of(sample)) for sample in series), *acks], key=lambda known: known[0])
+    times = [at for at, _ in told]
+    found: list[str | None] = []
+    for moment in moments:
+        until = bisect.bisect_right(times, moment)
+        near = until > 0 and moment - times[until - 1] <= GAP_S
+        found.append(told[until - 1][1] if near else None)
+    return found
 
 
 def _version_of(sample: NodeSample) -> str | None:
     if sample.kill_switch:
-        return "inspection off"
+        return UNPROTECTED
     return sample.version.label if sample.version else None
 
 
+def _acks(events: Iterable[Event]) -> dict[str, list[tuple[float, str]]]:
+    """Node to (run second, rule set) of what it confirmed: sharper than any sample."""
+    found: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for event in events:
+        if event.kind is EventKind.ACK and "version" in event.data:
+            label = UNPROTECTED if event.data.get("kill_switch") else f"v{event.data['version']}"
+            found[str(event.data.get("node"))].append((event.t, label))
+    return found
+
+
 def _version_map(
-    samples: Sequence[NodeSample], zero: float, span: tuple[int, int]
+    samples: Iterable[NodeSample], events: Iterable[Event], zero: float, span: tuple[int, int]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    nodes, middles, rows = _cells(samples, zero, span, _version_of)
+    by_node, acks, middles = _by_node(samples), _acks(events), _middles(span)
+    moments = [middle + zero for middle in middles]
+    rows = [_versions(series, acks.get(node, ()), moments) for node, series in by_node.items()]
     names = list(dict.fromkeys(name for row in rows for name in row if name))
     if not names:
         return [], []
     palette = iter(VERSION_COLOURS * (1 + len(names) // len(VERSION_COLOURS)))
-    colours = [UNPROTECTED_COLOUR if name == "inspection off" else next(palette) for name in names]
+    colours = [UNPROTECTED_COLOUR if name == UNPROTECTED else next(palette) for name in names]
     scale = [[(i + edge) / len(names), colour] for i, colour in enumerate(colours) for edge in (0, 1)]
     trace = {
         "type": "heatmap",
-        "x": [round(middle, 3) for middle in middles],
-        "y": nodes,
+        "x": middles,
+        "y": list(by_node),
         "z": [[None if name is None else names.index(name) for name in row] for row in rows],
         "text": [[name or "" for name in row] for row in rows],
         "zmin": -0.5,
@@ -193,14 +222,19 @@ def _cpu_map(samples: Sequence[NodeSample], zero: float, span: tuple[int, int]) 
     def percent(sample: NodeSample) -> float | None:
         return None if sample.cpu_of_quota is None else round(sample.cpu_of_quota * 100, 1)
 
-    nodes, middles, rows = _cells(samples, zero, span, percent)
+    by_node, middles = _by_node(samples), _middles(span)
+    moments = [middle + zero for middle in middles]
+    rows = [
+        [percent(sample) if sample else None for sample in _measured(series, moments)]
+        for series in by_node.values()
+    ]
     if not any(cell is not None for row in rows for cell in row):
         return []
     bar = {"len": 0.2, "y": 0.315, "thickness": 9, "outlinewidth": 0, "ticksuffix": " %", "nticks": 3, "x": 1.005}
     trace = {
         "type": "heatmap",
-        "x": [round(middle, 3) for middle in middles],
-        "y": nodes,
+        "x": middles,
+        "y": list(by_node),
         "z": rows,
         "zmin": 0,
         "zmax": 100,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from contract.record import NodeSample
+from contract.record import Event, NodeSample
 from contract.vocabulary import EventKind, Outcome, RunVerdict
 from drills import charts
 from drills.objective import Objective
@@ -202,6 +202,35 @@ def test_the_maps_show_each_node_at_each_moment() -> None:
     assert [row[at[5.125]] for row in versions["text"]] == ["v2"] * 8
     assert [row[at[5.125]] for row in cpu["z"]] == [60.0, *[100.0] * 7]
     assert [row[at[-5.125]] for row in cpu["z"]] == [10.0] * 8
+
+
+def test_a_rule_set_is_shown_from_its_ack_on_and_never_before() -> None:
+    """Samples come every 0.25 s; the ack is what says when."""
+    acks = [
+        Event(at, EventKind.ACK, "deployer", "", {"node": "ams-1", "version": version, "phase": "push"})
+        for at, version in ((20.3, 2), (24.9, 3))
+    ]
+    late = tuple(s for s in RECORD.samples if not (isinstance(s, NodeSample) and 20.0 < s.t < 23.0))
+    record = msgspec.structs.replace(RECORD, events=(*RECORD.events, *acks), samples=late)
+    versions = next(
+        t for t in charts.figure(record, requests_of(record), SCORE.moments_s)["data"] if t.get("yaxis") == "y2"
+    )
+    row = dict(zip(versions["x"], versions["text"][0], strict=True))
+    assert (row[0.125], row[0.375]) == ("v1", "v2")  # 20.125 and 20.375 s
+    assert (row[4.875], row[5.125]) == ("v2", "v2")  # a sample of 25.0 s is newer than the ack of 24.9 s
+
+
+def test_nodes_stand_in_the_fleets_order_and_off_is_said() -> None:
+    samples = tuple(
+        msgspec.structs.replace(s, kill_switch=s.t > 40) if isinstance(s, NodeSample) else s
+        for s in reversed(RECORD.samples)
+    )
+    ordered = tuple(sorted(samples, key=lambda sample: sample.t))
+    record = msgspec.structs.replace(RECORD, samples=ordered)
+    data = charts.figure(record, requests_of(record), SCORE.moments_s)["data"]
+    versions = next(t for t in data if t.get("yaxis") == "y2")
+    assert versions["y"] == list(NODES)
+    assert {row[-1] for row in versions["text"]} == {"inspection off"}
 
 
 def test_the_figure_does_not_grow_with_the_run() -> None:
