@@ -79,7 +79,7 @@ class Run:
     def end(self, end: RunEnd) -> None:
         """The last event. `close` is still due."""
         self.judge()
-        text = end.sentence or f"The run is over: {end.verdict}"
+        text = end.sentence or f"The run is over: {end.verdict}."
         self.say(
             EventKind.RUN_END, text, {"verdict": end.verdict, "sentence": end.sentence, "report": end.report}
         )

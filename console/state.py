@@ -236,7 +236,7 @@ class RunState:
         if self.ended is not None:
             now_t = self.ended.t
         facts, parts = self.facts(now_t), self._parts_per_s(now_t)
-        said = str(self.ended.data.get("sentence", "")) if self.ended else ""
+        said = f". {self.ended.text}" if self.ended else ""
         tiles = self.fleet.tiles()
         probe = self._probe if self._probe and now_t - self._probe.t <= STALE_AFTER_S else None
         origin = self._origins[-1] if self._origins else None
@@ -246,7 +246,7 @@ class RunState:
             drill=self.head.drill,
             title=self.head.title,
             status=self.status,
-            sentence=said or sentence(self.status, facts),
+            sentence=sentence(self.status, facts) + said,
             seconds=self._chart.seconds(now_t),
             marks=tuple(mark for mark in self._marks if mark.t >= now_t - KEPT_S),
             tiles=tiles,

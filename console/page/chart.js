@@ -6,6 +6,8 @@ const NAMES = {
 };
 const SHORTEST_S = 60;
 const LABEL_ROWS = 2;
+// A column above this multiple of the intended rate is cut.
+const CUT_ABOVE = 1.25;
 
 let topPerS = 0;
 
@@ -46,11 +48,17 @@ function layout(canvas, view, width, height) {
 }
 
 function highest(seconds) {
+  // What was held back and then let go at once would press the rest flat; such a column is cut, with its number.
+  const intended = Math.max(0, ...seconds.map((s) => s.intended));
+  const most = Math.max(10, ...seconds.map(total));
+  const wanted = Math.max(10, intended ? Math.min(Math.max(most, intended), intended * CUT_ABOVE) : most) * 1.06;
   // The scale grows at once and shrinks only when far too large, so that the picture does not breathe.
-  const most = Math.max(10, ...seconds.map((s) => Math.max(s.intended, s.ok + s.bad_gateway + s.other + s.unsent)));
-  const wanted = most * 1.06;
   if (wanted > topPerS || wanted < topPerS / 1.6) topPerS = wanted;
   return topPerS;
+}
+
+function total(second) {
+  return second.ok + second.bad_gateway + second.other + second.unsent;
 }
 
 function steps(perS) {
@@ -86,9 +94,12 @@ function columns(context, plot, seconds) {
   const hatched = hatch(context, plot.colour("other"), plot.rem);
   for (const second of seconds) {
     const x = plot.x(second.t), width = plot.x(second.t + 1) - x - gap;
+    // A column that is cut keeps its proportions.
+    const fit = Math.min(1, plot.perS / total(second));
     let below = 0;
-    const piece = (n, paint) => {
-      if (!n) return;
+    const piece = (count, paint) => {
+      if (!count) return;
+      const n = count * fit;
       const y = plot.y(below + n), tall = plot.y(below) - y;
       below += n;
       paint(x, y, width, tall);
@@ -103,7 +114,16 @@ function columns(context, plot, seconds) {
       context.strokeRect(bx + 0.5, by + 0.5, bw - 1, Math.max(0, bh - 1));
       context.setLineDash([]);
     });
+    if (total(second) > plot.perS) cut(context, plot, x + width, total(second));
   }
+}
+
+function cut(context, plot, x, perS) {
+  context.font = plot.font;
+  context.fillStyle = plot.colour("ink");
+  context.textAlign = "left";
+  context.textBaseline = "top";
+  context.fillText(`↑ ${perS}`, x + plot.rem / 5, plot.top);
 }
 
 function hatch(context, colour, rem) {

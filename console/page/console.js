@@ -92,11 +92,11 @@ function makeTile(tile) {
   box.className = "tile";
   box.dataset.testid = `tile-${tile.node}`;
   box.innerHTML = `
-    <div class="tile-head"><span class="tile-name"></span><span class="tile-version"></span></div>
+    <div class="tile-head"><span class="tile-name"><i></i><span></span></span><span class="tile-version"></span></div>
     <div><div class="tile-cpu"><b></b><span>CPU quota</span></div><div class="bar"><i></i></div></div>
     <div class="tile-rates"><span class="tile-ok"><b></b> ok/s</span><span class="tile-bad"><b></b> 502/s</span></div>
     <div class="tile-note"></div>`;
-  box.querySelector(".tile-name").textContent = tile.node;
+  box.querySelector(".tile-name span").textContent = tile.node;
   popOf(tile).append(box);
   return box;
 }
@@ -119,9 +119,8 @@ function popOf(tile) {
 }
 
 function noteOf(tile) {
-  if (tile.state === "silent") return "silent";
-  if (tile.hot_rule) return `▲ in ${tile.hot_rule}`;
-  return { ok: "ok", bad: "▲ failing", unprotected: "◇ no inspection" }[tile.state];
+  if (tile.hot_rule && tile.state !== "silent") return tile.hot_rule;
+  return { ok: "ok", bad: "failing", silent: "silent", unprotected: "no inspection" }[tile.state];
 }
 
 function drawTile(tile) {
@@ -130,6 +129,7 @@ function drawTile(tile) {
   const part = (name) => box.querySelector(name);
   firstVersion ??= tile.version || null;
   box.dataset.state = tile.state;
+  setText(part(".tile-name i"), { bad: "▲", silent: "○", unprotected: "◇" }[tile.state] ?? "");
   setText(part(".tile-version"), tile.version || "–");
   part(".tile-version").classList.toggle("changed", Boolean(tile.version) && tile.version !== firstVersion);
   const cpu = tile.cpu_of_quota;
@@ -139,6 +139,8 @@ function drawTile(tile) {
   setText(part(".tile-ok b"), whole(tile.ok_per_s));
   setText(part(".tile-bad b"), whole(tile.bad_per_s));
   setText(part(".tile-note"), noteOf(tile));
+  part(".tile-note").classList.toggle("rule", Boolean(tile.hot_rule));
+  part(".tile-note").title = tile.hot_rule ? `in evaluation for ${tile.hot_rule_held_s.toFixed(1)} s` : "";
 }
 
 function drawFleet() {

@@ -89,7 +89,7 @@ def test_only_processes_of_a_node_are_read() -> None:
         table = ProcessTable()
         times = table(node.pid)
         assert times is not None
-        assert times.cpu_s > 0
+        assert times.cpu_s >= 0  # counted in hundredths of a second
         assert table(other.pid) is None
         node.communicate()
         other.communicate()

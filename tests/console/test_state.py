@@ -60,7 +60,8 @@ def test_in_the_wall() -> None:
 def test_after_it_the_screen_stands_still() -> None:
     view = folded(outage(), END)
     assert (view.status, view.ended, view.report) == (StatusWord.RECOVERED, True, "report.html")
-    assert view.sentence == "Objectives met"
+    assert view.sentence.startswith("All traffic is served again, ")
+    assert view.sentence.endswith(" s after the push. Objectives met")
     assert view.t == END
     marks = [mark.kind for mark in view.marks]
     assert marks == ["traffic_start", "push", "page", "decision", "rollback", "reverted", "recovered"]
