@@ -245,6 +245,8 @@ async def test_a_drill_takes_the_place_of_a_standing_stack_and_gives_it_back(
         assert (await client.view()).title == "A drill"
         stack.tell(EventKind.NOTE, "told during the drill")
         await client.view_when("a drill", lambda view: any("during" in mark.text for mark in view.log))
+        # Longer than a node may be silent: what was not asked in the meantime was not silent.
+        await client.view_when("a drill of some length", lambda view: view.t > 1.3)
         assert (await client.post("/api/v1/run/end", RunEnd("met", "")))[0] == 200
         view = await client.view_when("the stack again", lambda view: view.title == "The stack")
         assert not view.ended
