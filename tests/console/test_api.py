@@ -247,9 +247,14 @@ async def test_a_drill_takes_the_place_of_a_standing_stack_and_gives_it_back(
         await client.view_when("a drill", lambda view: any("during" in mark.text for mark in view.log))
         # Longer than a node may be silent: what was not asked in the meantime was not silent.
         await client.view_when("a drill of some length", lambda view: view.t > 1.3)
+        ams = stack.nodes["ams-1"]
+        ams.answers = False
         assert (await client.post("/api/v1/run/end", RunEnd("met", "")))[0] == 200
         view = await client.view_when("the stack again", lambda view: view.title == "The stack")
         assert not view.ended
+        await client.view_when("a turn or two", lambda later: later.t > view.t + 0.4)
+        ams.answers = True
+        ams.hangs.set()
         await client.view_when("its journal", lambda view: any("during" in mark.text for mark in view.log))
         seen = (await client.view()).t
         await client.view_when("fresh samples", lambda view: view.probe_status == 200 and view.t > seen + 1.5)
