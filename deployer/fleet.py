@@ -122,6 +122,7 @@ class Node:
         self.last_refusal: Refusal | None = None
         self.ping_seq = 0
         self.ping_sent_at: float | None = None
+        self.ping_answered = True
 
     def view(self, now: float) -> FleetNode:
         return FleetNode(
@@ -130,10 +131,16 @@ class Node:
             silent_s=round(now - self.report_at, 3),
             confirmed_epoch=self.confirmed_epoch,
             active=self.active,
-            control_ms=self.control_ms,
+            control_ms=self._control_ms(now),
             report=self.report,
             last_refusal=self.last_refusal,
         )
+
+    def _control_ms(self, now: float) -> float | None:
+        """The last round trip, or the age of a ping that has been under way for longer: silence is not speed."""
+        if self.ping_answered or self.ping_sent_at is None or self.stream is None:
+            return self.control_ms
+        return max(self.control_ms or 0.0, round((now - self.ping_sent_at) * 1000, 3))
 
 
 def _never_heard(name: str) -> Hello:
@@ -172,15 +179,15 @@ class Fleet:
                 node.stream.order(assignment)
 
     def tick(self, now: float) -> None:
-        """Ping every node once a PING_PERIOD_S; end streams that have been dead for too long."""
+        """Ping every node once a PING_PERIOD_S, one ping at a time; end streams that have been dead for too long."""
         for node in self.nodes.values():
             if node.stream is None:
                 continue
             if now - node.heard_at > DEAD_AFTER_S:
                 self._away(node, node.stream, f"nothing heard for {DEAD_AFTER_S:g} s")
-            elif node.ping_sent_at is None or now - node.ping_sent_at >= PING_PERIOD_S:
+            elif node.ping_sent_at is None or (node.ping_answered and now - node.ping_sent_at >= PING_PERIOD_S):
                 node.ping_seq += 1
-                node.ping_sent_at = now
+                node.ping_sent_at, node.ping_answered = now, False
                 node.stream.ping(Ping(node.ping_seq))
 
     def close(self) -> None:
@@ -239,7 +246,7 @@ class Fleet:
             node.stream.end(WSCloseCode.POLICY_VIOLATION, "replaced by a newer stream of the same node")
         node.hello, node.stream, node.active = first, stream, first.active
         node.heard_at = node.report_at = now
-        node.ping_sent_at = None
+        node.ping_sent_at, node.ping_answered = None, True
         assignment = self.listener.node_up(first)
         if assignment is not None:
             stream.order(assignment)
@@ -262,6 +269,7 @@ class Fleet:
                 self.listener.refused(node.name, message)
             case Pong():
                 if message.seq == node.ping_seq and node.ping_sent_at is not None:
+                    node.ping_answered = True
                     node.control_ms = round((now - node.ping_sent_at) * 1000, 3)
             case Hello():
                 raise _Unusable("a second hello on one stream")

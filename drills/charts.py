@@ -20,6 +20,7 @@ from drills.traffic import Request, percentile
 
 #: Steps of the maps along the time axis, at most.
 CELLS = 480
+CPU_MEAN_S = 1.0
 CELL_S = 0.25
 #: A node that was not sampled for this long leaves a gap.
 GAP_S = 3.0
@@ -219,15 +220,9 @@ def _stretches(middles: Sequence[float], rows: Sequence[Sequence[str | None]]) -
 
 
 def _cpu_map(samples: Sequence[NodeSample], zero: float, span: tuple[int, int]) -> list[dict[str, Any]]:
-    def percent(sample: NodeSample) -> float | None:
-        return None if sample.cpu_of_quota is None else round(sample.cpu_of_quota * 100, 1)
-
     by_node, middles = _by_node(samples), _middles(span)
     moments = [middle + zero for middle in middles]
-    rows = [
-        [percent(sample) if sample else None for sample in _measured(series, moments)]
-        for series in by_node.values()
-    ]
+    rows = [_cpu_row(series, moments) for series in by_node.values()]
     if not any(cell is not None for row in rows for cell in row):
         return []
     bar = {"len": 0.2, "y": 0.315, "thickness": 9, "outlinewidth": 0, "ticksuffix": " %", "nticks": 3, "x": 1.005}
@@ -245,6 +240,21 @@ def _cpu_map(samples: Sequence[NodeSample], zero: float, span: tuple[int, int]) 
         "hovertemplate": "%{y}: %{z} % of quota<extra></extra>",
     }
     return [trace]
+
+
+def _cpu_row(series: Sequence[NodeSample], moments: Sequence[float]) -> list[float | None]:
+    """Percent of quota, a mean over CPU_MEAN_S: the system counts CPU in hundredths of a second, and in one
+    sample of a small quota that is a third of it."""
+    times = [sample.t for sample in series]
+    row: list[float | None] = []
+    for sample in _measured(series, moments):
+        if sample is None:
+            row.append(None)
+            continue
+        first, last = (bisect.bisect_right(times, t) for t in (sample.t - CPU_MEAN_S, sample.t))
+        read = [one.cpu_of_quota for one in series[first:last] if one.cpu_of_quota is not None]
+        row.append(round(sum(read) / len(read) * 100, 1) if read else None)
+    return row
 
 
 def _cpu_title(samples: Iterable[NodeSample]) -> str:

@@ -33,6 +33,7 @@ from drills.score import Score, conclude, score
 from drills.stack import Ports, Stack, StackPlan
 
 FLEET_READY_TIMEOUT_S = 30.0
+LOGS_TIMEOUT_S = 5.0
 _LOOK_S = 0.25
 #: What cannot be seen of a stack in other PID namespaces.
 _LOCAL_ONLY = frozenset({"pss_mib_peak"})
@@ -114,6 +115,7 @@ async def conduct_attached(
         ready_s = time.monotonic() - began
         async with _conducting(drill, settings, run_dir, endpoints, None, screen) as course:
             await course.run(push, ready_s, _nothing, _nothing)
+        await _logs_reach(run_dir.logs, time.time())
     except (ObserverLost, DeployerError) as fault:
         raise DrillFailed(str(fault)) from None
     objectives = tuple(objective for objective in drill.objectives if objective.score not in _LOCAL_ONLY)
@@ -282,6 +284,16 @@ def _use_logs(run_dir: RunDir, logs: Path) -> None:
     """The stack's own logs stand in for the run's; the record cuts them to the run's window."""
     run_dir.logs.rmdir()
     run_dir.logs.symlink_to(os.path.relpath(logs, run_dir.path), target_is_directory=True)
+
+
+async def _logs_reach(logs: Path, ended_at: float) -> None:
+    """Until every log of a stack that goes on has been written to since the run ended: what it holds back is
+    then of later requests. A process that writes nothing any more is not waited for."""
+    deadline = time.monotonic() + LOGS_TIMEOUT_S
+    while any(log.stat().st_mtime < ended_at + 0.5 for log in logs.glob("*.jsonl")):
+        if time.monotonic() > deadline:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _nothing() -> None:
