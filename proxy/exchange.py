@@ -75,6 +75,8 @@ class Exchange:
     response_head_sent: bool = False
     response_chunked: bool = False
     status: int = 0
+    #: Why it is not served, or nothing behind it: it is answered so when its turn comes, then all is closed.
+    refused: Reason | None = None
     outcome: Outcome | None = None
     reason: Reason | None = None
 

@@ -5,6 +5,8 @@ the path behind it is full.
 """
 
 import asyncio
+import socket
+import struct
 import time
 from collections import deque
 from typing import cast
@@ -19,9 +21,13 @@ from proxy.upstream import ResponseHead
 
 #: A head larger than this is refused (nginx: 4 x 8 KiB, HAProxy: 16 KiB).
 MAX_HEAD_BYTES = 32 * 1024
+MAX_HEADERS = 128
 #: Body bytes that may wait for their inspection or their origin before reading pauses.
 BODY_HIGH_WATER = 256 * 1024
 MAX_PIPELINED = 8
+#: What a client still sends is read and dropped this long after its answer (nginx: lingering_timeout 5 s).
+LINGER_S = 2.0
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 _PHRASES = {
     400: b"Bad Request",
@@ -46,10 +52,13 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._receiving: Exchange | None = None
         self._current: Exchange | None = None
-        self._waiting: deque[tuple[Exchange, Reason | None]] = deque()
+        self._waiting: deque[Exchange] = deque()
+        #: Bytes of a head, a trailer or a chunk's frame that have led to nothing yet.
         self._head_bytes = 0
         self._closing = False
         self._paused = False
+        self._write_paused = False
+        self._linger: asyncio.TimerHandle | None = None
         self.peer = b"unknown"
 
     # ---- transport ----
@@ -65,15 +74,22 @@ class ClientConnection(asyncio.Protocol):
         self._connections.discard(self)
         self._closing = True
         self._waiting.clear()
+        if self._linger is not None:
+            self._linger.cancel()
         if self._current is not None:
             self._pipeline.client_gone(self._current)
 
     def pause_writing(self) -> None:
+        """The client does not read: neither its answer nor its next request goes on."""
+        self._write_paused = True
         if self._current is not None and self._current.upstream is not None:
             self._current.upstream.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._current is not None and self._current.upstream is not None:
+        self._write_paused = False
+        if self._current is None:
+            self._next_turn()
+        elif self._current.upstream is not None:
             self._current.upstream.resume_reading()
 
     def pause_reading(self) -> None:
@@ -82,15 +98,16 @@ class ClientConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._transport is not None and self._paused and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._closing or self._full:
+            return
+        if self._paused:
             self._paused = False
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        if self._receiving is None or not self._receiving.head_complete:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -102,34 +119,28 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(Reason.MALFORMED)
         else:
-            if self._receiving is not None and not self._receiving.head_complete:
-                self._check_head()
-            self._hold_back()
+            if self._receiving is not None and self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(Reason.HEAD_TOO_LARGE)
+            if self._full:
+                self.pause_reading()
 
-    def _hold_back(self) -> None:
-        receiving = self._receiving
-        full = receiving is not None and len(receiving.body) > BODY_HIGH_WATER
-        if full or len(self._waiting) >= MAX_PIPELINED:
-            self.pause_reading()
-
-    def _check_head(self) -> None:
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(Reason.HEAD_TOO_LARGE)
+    @property
+    def _full(self) -> bool:
+        """What has been read is as much as may wait here."""
+        body_bytes = len(self._receiving.body) if self._receiving is not None else 0
+        return body_bytes > BODY_HIGH_WATER or len(self._waiting) >= MAX_PIPELINED
 
     def _refuse(self, reason: Reason) -> None:
         """What comes after a request that cannot be trusted cannot be trusted either: answer, then close."""
-        exchange = self._receiving or self._new_exchange()
-        exchange.keep_alive = False
-        self._receiving = None
-        if exchange is self._current:  # its body went wrong while it was on its way
-            if exchange.upstream is not None:
-                exchange.upstream.abandon()
-                exchange.upstream = None
-            self._pipeline.answer(exchange, reason)
-        elif not any(waiting is exchange for waiting, _ in self._waiting):
-            exchange.body_complete = True
-            self._take_turn(exchange, reason)
+        if self._closing:  # said already, from inside the parser
+            return
+        exchange, self._receiving = self._receiving or self._new_exchange(), None
+        exchange.refused, exchange.keep_alive = reason, False
         self._stop_reading()
+        if exchange is self._current:  # its body went wrong while it was on its way
+            self._pipeline.give_up(exchange, reason)
+        elif exchange not in self._waiting:
+            self._take_turn(exchange)
 
     def _stop_reading(self) -> None:
         self._closing = True
@@ -140,40 +151,47 @@ class ClientConnection(asyncio.Protocol):
     def _new_exchange(self) -> Exchange:
         return Exchange(self._pipeline.next_id(), self, time.monotonic())
 
+    # The parser reads to the end of what it was given: nothing behind the last request counts any more.
+
     def on_message_begin(self) -> None:
-        self._receiving = self._new_exchange()
+        self._receiving = None if self._closing else self._new_exchange()
 
     def on_url(self, url: bytes) -> None:
-        assert self._receiving is not None
-        self._receiving.uri += url
+        if self._receiving is not None:
+            self._receiving.uri += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        assert self._receiving is not None
+        if self._receiving is None or self._receiving.head_complete:
+            return  # a trailer is no header
         headers = self._receiving.headers
         headers.append((name, name.lower(), value))
-        if len(headers) > 128:
+        if len(headers) > MAX_HEADERS:
             raise _HeadTooLarge
 
     def on_headers_complete(self) -> None:
         exchange = self._receiving
-        assert exchange is not None
+        if exchange is None:
+            return
         exchange.head_complete = True
-        self._head_bytes = 0
         exchange.method = self._parser.get_method()
         exchange.version = self._parser.get_http_version()
         exchange.keep_alive = self._parser.should_keep_alive()
-        refused = _read_head(exchange)
+        exchange.refused = _read_head(exchange)
+        if self._head_bytes > MAX_HEAD_BYTES and _head_size(exchange) > MAX_HEAD_BYTES:
+            exchange.refused = Reason.HEAD_TOO_LARGE
         if self._parser.should_upgrade():
-            refused = refused or Reason.UPGRADE_REFUSED
+            exchange.refused = exchange.refused or Reason.UPGRADE_REFUSED
         if exchange.content_length is None and not exchange.chunked:
             exchange.body_complete = True
-        if refused is not None:
+        if exchange.refused is not None:
+            self._receiving = None
             exchange.keep_alive = False
-        self._take_turn(exchange, refused)
-        if refused is not None:
             self._stop_reading()
+        self._head_bytes = 0
+        self._take_turn(exchange)
 
     def on_body(self, data: bytes) -> None:
+        self._head_bytes = 0
         exchange = self._receiving
         if exchange is None or exchange.outcome is not None:
             return
@@ -183,6 +201,7 @@ class ClientConnection(asyncio.Protocol):
             self._pipeline.body_arrived(exchange)
 
     def on_message_complete(self) -> None:
+        self._head_bytes = 0
         exchange, self._receiving = self._receiving, None
         if exchange is None or exchange.outcome is not None or exchange.body_complete:
             return
@@ -192,12 +211,12 @@ class ClientConnection(asyncio.Protocol):
 
     # ---- turns ----
 
-    def _take_turn(self, exchange: Exchange, refused: Reason | None) -> None:
-        if self._current is None:
+    def _take_turn(self, exchange: Exchange) -> None:
+        if self._current is None and not self._waiting and not self._write_paused:
             self._current = exchange
-            self._pipeline.begin(exchange, refused)
+            self._pipeline.begin(exchange)
         else:
-            self._waiting.append((exchange, refused))
+            self._waiting.append(exchange)
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """Called by the pipeline, once an exchange."""
@@ -205,23 +224,33 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if not exchange.keep_alive:
-            self._closing = True
             self._waiting.clear()
-            self._transport.close()
+            self._close(whole=exchange.body_complete and exchange.refused is None and not self._closing)
         elif self._waiting:
             # Not from inside the call that finished its predecessor: a long pipeline would nest as deep.
             asyncio.get_running_loop().call_soon(self._next_turn)
-        elif not self._closing:
+        else:
             self.resume_reading()
 
     def _next_turn(self) -> None:
-        if self._current is None and self._waiting:
-            exchange, refused = self._waiting.popleft()
+        if self._current is None and self._waiting and not self._write_paused:
+            exchange = self._current = self._waiting.popleft()
             exchange.started = time.monotonic()
-            self._current = exchange
-            self._pipeline.begin(exchange, refused)
-        if not self._closing:
-            self.resume_reading()
+            self._pipeline.begin(exchange)
+        self.resume_reading()
+
+    def _close(self, whole: bool) -> None:
+        """Closing on unread bytes would reset the connection, and the answer could be lost with it."""
+        assert self._transport is not None
+        self._closing = True
+        if whole:
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._linger = asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
 
     # ---- answering ----
 
@@ -271,9 +300,13 @@ class ClientConnection(asyncio.Protocol):
         self._write(head + self._assertions(exchange) + (b"" if exchange.method == b"HEAD" else page))
 
     def cut(self, exchange: Exchange) -> None:
+        """End the connection so that what was sent of the answer does not look whole."""
         exchange.keep_alive = False
-        if self._transport is not None:
-            self._transport.abort()
+        if self._transport is None or self._transport.is_closing():
+            return
+        if exchange.version == "1.0":  # nothing but the connection's end may frame the body: reset it
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._transport.abort()
 
     def _assertions(self, exchange: Exchange) -> bytes:
         """The end of every answer's head: what this edge says of itself."""
@@ -286,13 +319,13 @@ class ClientConnection(asyncio.Protocol):
             connection,
         )
 
-    def close_if_idle(self) -> None:
-        if self._current is None and self._transport is not None:
-            self._transport.close()
-
 
 class _HeadTooLarge(Exception):
     """More headers than anyone needs."""
+
+
+def _head_size(exchange: Exchange) -> int:
+    return len(exchange.uri) + sum(len(name) + len(value) + 4 for name, _, value in exchange.headers)
 
 
 def _read_head(exchange: Exchange) -> Reason | None:

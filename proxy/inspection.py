@@ -153,7 +153,7 @@ class Inspection:
             order, config.inspection_deadline_s, config.inspection_queue, config.inspection_window
         )
         self.active: RuleSetText | None = None
-        self.rules: tuple[str, ...] = ()
+        self._rules: dict[Pool, tuple[str, ...]] = {}
         self._links: list[InspectorLink] = []
         self._ended_cpu_s = 0.0
         self._generation = 0
@@ -192,7 +192,8 @@ class Inspection:
             raise ActivationRefused(
                 RefusalReason.ACTIVATION, str(fault) or f"no inspector ready in {ACTIVATION_TIMEOUT_S:g} s"
             ) from None
-        self.active, self.rules, self._standby_text = active, rules[active.ref.digest], standby
+        self.active, self._standby_text = active, standby
+        self._rules = {pool: rules[text.ref.digest] for pool, text in texts.items()}
         old, self._links = self._links, links
         self.pools.replace([*links])
         self._end(old)
@@ -248,8 +249,10 @@ class Inspection:
             for link in self._links
         )
 
-    def name_hits(self, hits: tuple[int, ...]) -> Counter[str]:
-        return Counter(self.rules[index] for index in hits if index < len(self.rules))
+    def name_hits(self, hits: tuple[int, ...], pool: Pool | None) -> Counter[str]:
+        """`pool`: who answered; the standby may hold another set."""
+        rules = self._rules.get(pool, ()) if pool is not None else ()
+        return Counter(rules[index] for index in hits if index < len(rules))
 
     def close(self) -> None:
         for task in self._tasks:

@@ -76,13 +76,13 @@ class Pipeline:
 
     # ---- head → admission ----
 
-    def begin(self, exchange: Exchange, refused: Reason | None = None) -> None:
-        """The head is complete (or `refused` as malformed); its turn on the connection has come."""
+    def begin(self, exchange: Exchange) -> None:
+        """The head is complete, or refused as malformed; its turn on the connection has come."""
         exchange.request_id = f"{self._request_prefix}{exchange.id:x}"
         self.in_flight[exchange.id] = exchange
-        refused = refused or self._admit(exchange)
-        if refused is not None:
-            self.answer(exchange, refused)
+        exchange.refused = exchange.refused or self._admit(exchange)
+        if exchange.refused is not None:
+            self.answer(exchange, exchange.refused)
         else:
             self._continue_to_inspection(exchange)
 
@@ -136,7 +136,7 @@ class Pipeline:
     def _judged(self, exchange: Exchange, inspected: Inspected) -> None:
         exchange.pool = inspected.pool
         if inspected.hits:
-            self._counters.hits_by_rule.update(self._inspection.name_hits(inspected.hits))
+            self._counters.hits_by_rule.update(self._inspection.name_hits(inspected.hits, inspected.pool))
         if inspected.blocked:
             self.answer(exchange, Reason.RULE_MATCHED)
         elif inspected.failure is None or self._config.on_inspection_failure is FailurePolicy.ALLOW:
@@ -184,7 +184,7 @@ class Pipeline:
         if exchange.response_head_sent:
             exchange.client.cut(exchange)  # too late for another status; a short body must not look whole
         else:
-            if not exchange.body_complete:
+            if not exchange.body_complete or outcome is Outcome.BAD_REQUEST:
                 exchange.keep_alive = False
             now = time.time()
             host = exchange.host.decode("latin-1")
@@ -194,13 +194,20 @@ class Pipeline:
         self._finish(exchange, outcome, reason)
 
     def client_gone(self, exchange: Exchange) -> None:
-        if exchange.id not in self.in_flight:
-            return
+        if exchange.id in self.in_flight:
+            self._let_go(exchange)
+            self._finish(exchange, Outcome.CLIENT_GONE, Reason.CLIENT_CLOSED)
+
+    def give_up(self, exchange: Exchange, reason: Reason) -> None:
+        """Answer although its inspector or its origin is still at work."""
+        self._let_go(exchange)
+        self.answer(exchange, reason)
+
+    def _let_go(self, exchange: Exchange) -> None:
         self._inspection.pools.cancel(exchange.id)
         if exchange.upstream is not None:
             exchange.upstream.abandon()
             exchange.upstream = None
-        self._finish(exchange, Outcome.CLIENT_GONE, Reason.CLIENT_CLOSED)
 
     # ---- one record ----
 
@@ -221,15 +228,11 @@ class Pipeline:
             upstream = exchange.upstream
             if not exchange.inspected or upstream is None or upstream.paused:
                 continue
+            if not exchange.body_complete and not upstream.write_paused:
+                continue  # it is the client that takes its time
             silent_s = now - exchange.upstream_since
             if exchange.response_head_sent:
                 if silent_s > ORIGIN_BODY_TIMEOUT_S:
-                    self._give_up(exchange, Reason.ORIGIN_BODY_TIMEOUT)
-            elif silent_s > ORIGIN_HEAD_TIMEOUT_S and exchange.body_complete:
-                self._give_up(exchange, Reason.ORIGIN_HEAD_TIMEOUT)
-
-    def _give_up(self, exchange: Exchange, reason: Reason) -> None:
-        assert exchange.upstream is not None
-        exchange.upstream.abandon()
-        exchange.upstream = None
-        self.answer(exchange, reason)
+                    self.give_up(exchange, Reason.ORIGIN_BODY_TIMEOUT)
+            elif silent_s > ORIGIN_HEAD_TIMEOUT_S:
+                self.give_up(exchange, Reason.ORIGIN_HEAD_TIMEOUT)

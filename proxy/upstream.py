@@ -49,7 +49,6 @@ class OriginPool:
         self._idle: deque[OriginConnection] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self.downstream: Downstream
-        self.open = 0
 
     def send(self, exchange: Exchange) -> None:
         """On an idle connection at once, else on a new one. A second try never takes a kept connection."""
@@ -76,9 +75,11 @@ class OriginPool:
         else:
             if exchange.outcome is not None:  # its client went away meanwhile
                 connection.release()
-            else:
+                return
+            if connection.usable:
                 connection.start(exchange)
-            return
+                return
+            reason = Reason.ORIGIN_RESET  # before this task had its turn
         if exchange.outcome is None:
             self.downstream.origin_failed(exchange, reason, stale=False)
 
@@ -114,7 +115,7 @@ class OriginConnection(asyncio.Protocol):
         self._phrase = b""
         self._headers: list[Header] = []
         self._ends_at_close = False
-        self._write_paused = False
+        self.write_paused = False
         self.idle_since = 0.0
         self.paused = False
 
@@ -137,12 +138,13 @@ class OriginConnection(asyncio.Protocol):
         """Pass on what has come in of the body, and its end."""
         data = bytes(exchange.body)
         exchange.body.clear()
+        exchange.upstream_since = time.monotonic()
         if data:
             self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked_request else data)
         if exchange.body_complete and self._chunked_request:
             self._chunked_request = False
             self._write(b"0\r\n\r\n")
-        if not self._write_paused:
+        if not self.write_paused:
             exchange.client.resume_reading()
 
     def _write(self, data: bytes) -> None:
@@ -153,27 +155,28 @@ class OriginConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._pool.open += 1
 
     def pause_writing(self) -> None:
-        self._write_paused = True
+        self.write_paused = True
         if self._exchange is not None:
             self._exchange.client.pause_reading()
 
     def resume_writing(self) -> None:
-        self._write_paused = False
+        self.write_paused = False
         if self._exchange is not None:
             self._exchange.client.resume_reading()
 
     def pause_reading(self) -> None:
-        if self._transport is not None and not self.paused:
+        if self._transport is not None and not self.paused and not self._transport.is_closing():
             self.paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._transport is not None and self.paused:
+        if self._transport is not None and self.paused and not self._transport.is_closing():
             self.paused = False
             self._transport.resume_reading()
+            if self._exchange is not None:  # the silence until here was the client's
+                self._exchange.upstream_since = time.monotonic()
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None:
@@ -185,7 +188,6 @@ class OriginConnection(asyncio.Protocol):
             self._fail(Reason.ORIGIN_PROTOCOL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._pool.open -= 1
         if self._exchange is None:
             return
         if self._ends_at_close and exc is None:
@@ -197,6 +199,8 @@ class OriginConnection(asyncio.Protocol):
     # ---- parser ----
 
     def on_message_begin(self) -> None:
+        if self._exchange is None:
+            self.abandon()  # behind the answer's end: nobody asked
         self._headers = []
         self._phrase = b""
 
@@ -212,12 +216,12 @@ class OriginConnection(asyncio.Protocol):
             return
         self._answered = True
         self._keep = self._parser.should_keep_alive()
-        length, chunked = _framing(self._headers)
+        length, chunked = _framing(self._headers) if status != 204 else (None, False)
         body = self._exchange.method != b"HEAD" and status not in (204, 304)
         self._ends_at_close = body and length is None and not chunked
         head = ResponseHead(status, self._phrase, self._headers, body, length)
         self._pool.downstream.response_head(self._exchange, head)
-        if self._exchange is not None and self._exchange.method == b"HEAD" and (length or chunked):
+        if self._exchange is not None and self._exchange.method == b"HEAD" and length != 0:
             # llhttp waits for the body that a HEAD never has; a new parser does not.
             self._parser = httptools.HttpResponseParser(self)
             self._complete()

@@ -8,26 +8,10 @@ import pytest
 from contract.vocabulary import Pool, Reason
 from proxy.frames import Code, VerdictFrame
 from proxy.pools import MAX_LOST, Inspected, InspectionPools, Job
+from tests.proxy.bench import RecordingLink
 
 BOTH = (Pool.PRIMARY, Pool.STANDBY)
 DEADLINE_S, QUEUE, WINDOW = 1.0, 3, 2
-
-
-class RecordingLink:
-    """An inspector that answers when the test says so."""
-
-    def __init__(self, pool):
-        self.pool = pool
-        self.alive = True
-        self.in_flight = {}
-        self.sent = []
-
-    def send(self, job):
-        self.sent.append((job.id, job.attempt_deadline))
-
-    @property
-    def ids(self):
-        return [job_id for job_id, _ in self.sent]
 
 
 class Bench:
