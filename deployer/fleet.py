@@ -179,7 +179,7 @@ class Fleet:
                 node.stream.order(assignment)
 
     def tick(self, now: float) -> None:
-        """Ping every node once a PING_PERIOD_S, one ping at a time; end streams that have been dead for too long."""
+        """Ping every node once a PING_PERIOD_S, one at a time; end streams that have been dead for too long."""
         for node in self.nodes.values():
             if node.stream is None:
                 continue

@@ -290,10 +290,14 @@ async def _logs_reach(logs: Path, ended_at: float) -> None:
     """Until every log of a stack that goes on has been written to since the run ended: what it holds back is
     then of later requests. A process that writes nothing any more is not waited for."""
     deadline = time.monotonic() + LOGS_TIMEOUT_S
-    while any(log.stat().st_mtime < ended_at + 0.5 for log in logs.glob("*.jsonl")):
+    while _oldest_write(logs) < ended_at + 0.5:
         if time.monotonic() > deadline:
             return
         await asyncio.sleep(0.1)
+
+
+def _oldest_write(logs: Path) -> float:
+    return min((log.stat().st_mtime for log in logs.glob("*.jsonl")), default=0.0)
 
 
 async def _nothing() -> None:
