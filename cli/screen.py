@@ -1,12 +1,12 @@
 """What a drill shows in the terminal: sentences, the live view, and the result as numbers and a path."""
 
-from drills.terminal import show
 from rich.console import Console
 from rich.table import Table
 
 from contract.vocabulary import RunVerdict
 from drills.conductor import Result
 from drills.score import Score
+from drills.terminal import show
 
 _COLOURS = {RunVerdict.MET: "green", RunVerdict.NOT_MET: "yellow", RunVerdict.INVALID: "red"}
 

@@ -106,7 +106,8 @@ class RunDir:
         end = _end_of_run(events, samples) if end is None else end
         opens, closes = head.started_at, head.started_at + end
         kept = tuple(line for line in traffic if opens <= line.due <= closes)
-        cut_ids = frozenset(line.id for line in traffic) - frozenset(line.id for line in kept)
+        kept_ids = frozenset(line.id for line in kept)
+        cut_ids = frozenset(line.id for line in traffic) - kept_ids
         silent = {line.node for line in kept if line.sent is not None} - {line.node for line in access}
         if kept and silent:
             known = {Path(name).name for name in self.access_logs()}
@@ -114,7 +115,10 @@ class RunDir:
             reading.missing += [f"{LOGS}/{log}" for log in logs if log not in known]
 
         def ours(at: float, client_id: str) -> bool:
-            return opens - LOG_MARGIN_S <= at <= closes + LOG_MARGIN_S and client_id not in cut_ids
+            if client_id in kept_ids:
+                return opens - LOG_MARGIN_S <= at <= closes + LOG_MARGIN_S
+            # A stack that goes on logs requests whose users have not logged them yet: not this run's.
+            return opens <= at <= closes and client_id not in cut_ids
 
         return Record(
             head=head,

@@ -56,6 +56,8 @@ def test_logs_that_cover_more_than_the_run_are_cut_to_it(run_dir: RunDir) -> Non
         _append(run_dir.logs / "traffic.jsonl", alien)
         logged = msgspec.structs.replace(RECORD.access[0], client_id=alien.id, at=due + 0.01)
         _append(run_dir.logs / "access-ams-1.jsonl", logged)
+    unheard = msgspec.structs.replace(RECORD.access[0], client_id="not-yet-logged", at=STARTED_AT + END + 0.4)
+    _append(run_dir.logs / "access-ams-1.jsonl", unheard)
     long_ago = msgspec.structs.replace(RECORD.origins[0], client_id="long-ago", at=STARTED_AT - 3600)
     _append(run_dir.logs / "origins.jsonl", long_ago)
     assert score(run_dir.load()) == score(RECORD)
