@@ -68,8 +68,14 @@ def rollback(
     api: ApiOption = DEFAULT_API,
 ) -> None:
     """Bring an earlier rule set back, from any state."""
-    view = _call(api, lambda deployer: deployer.rollback(RollbackRequest(_who(), to, reason)))
-    print(f"rolling back to {view.target.label}: {view.state}; waiting for {len(view.waiting_for)} nodes")
+
+    async def order(deployer: DeployerClient) -> str:
+        view = await deployer.rollback(RollbackRequest(_who(), to, reason))
+        desired = (await deployer.fleet()).desired
+        label = desired.label if desired else "nothing"
+        return f"the fleet goes to {label}: {view.state}, waiting for {len(view.waiting_for)} nodes"
+
+    print(_call(api, order))
 
 
 def kill_switch(

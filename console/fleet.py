@@ -14,6 +14,9 @@ from contract.topology import NODES_BY_NAME
 #: Rates on a tile are means over this long.
 RATE_WINDOW_S = 1.0
 
+#: CPU too, for longer: a quota of 0.12 core is a dozen of the system's CPU ticks a second.
+CPU_WINDOW_S = 2.0
+
 #: Below this a rule in evaluation is ordinary work, not a culprit.
 HOT_AFTER_S = 0.5
 
@@ -33,7 +36,7 @@ class Node:
         dt = sample.t - self.latest.t if self.latest else RATE_WINDOW_S
         self.latest = sample
         self._window.append((dt, sample))
-        while self._window[0][1].t <= sample.t - RATE_WINDOW_S + 1e-6:
+        while self._window[0][1].t <= sample.t - CPU_WINDOW_S + 1e-6:
             self._window.popleft()
         if sample.up:
             self.last_up_t = sample.t
@@ -55,13 +58,19 @@ class Node:
             return None
         return sample.hot_rule, sample.hot_rule_held_s
 
+    def _recent(self) -> list[tuple[float, NodeSample]]:
+        """What rates are taken over."""
+        now = self._window[-1][1].t if self._window else 0.0
+        return [(dt, sample) for dt, sample in self._window if sample.t > now - RATE_WINDOW_S + 1e-6]
+
     def per_s(self) -> tuple[float, float]:
         """(ok, 502) a second."""
-        span_s = sum(dt for dt, _ in self._window)
+        recent = self._recent()
+        span_s = sum(dt for dt, _ in recent)
         if not self.up or span_s <= 0:
             return 0.0, 0.0
-        ok = sum(sample.ok for _, sample in self._window)
-        bad = sum(sample.bad_gateway for _, sample in self._window)
+        ok = sum(sample.ok for _, sample in recent)
+        bad = sum(sample.bad_gateway for _, sample in recent)
         return ok / span_s, bad / span_s
 
     def cpu_of_quota(self) -> tuple[float | None, dict[str, float]]:
@@ -83,8 +92,9 @@ class Node:
         """ok | bad | silent | unprotected. Silence is not health."""
         if not self.up:
             return "silent"
-        bad = sum(sample.bad_gateway for _, sample in self._window)
-        ended = sum(sample.ok + sample.bad_gateway + sample.other for _, sample in self._window)
+        recent = self._recent()
+        bad = sum(sample.bad_gateway for _, sample in recent)
+        ended = sum(sample.ok + sample.bad_gateway + sample.other for _, sample in recent)
         if bad and bad / ended > BAD_ABOVE:
             return "bad"
         return "unprotected" if self.kill_switch else "ok"

@@ -118,6 +118,7 @@ class Stack:
                     "-r": traffic.users,
                     "--loglevel": "WARNING",
                     "--stop-timeout": 2,
+                    "--exit-code-on-error": 0,
                     "--headless": None,
                     "--only-summary": None,
                 },
