@@ -1,6 +1,12 @@
-"""One JSON line a request, buffered, flushed by the node's clock. Without a log folder it writes nothing."""
+"""One JSON line a request: encoded at once, written out by the node's clock in a thread, for a disk may block.
 
+Without a log folder it keeps nothing.
+"""
+
+import asyncio
+import sys
 import time
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -10,13 +16,20 @@ from proxy.exchange import Exchange
 
 
 class AccessLog:
+    """`pending`: encoded lines that are not in the file yet."""
+
     def __init__(self, node: str, log_dir: str | None) -> None:
         self._node = node
-        self._file = None
-        if log_dir is not None:
-            Path(log_dir).mkdir(parents=True, exist_ok=True)
-            self._file = open(Path(log_dir) / f"access-{node}.jsonl", "ab", buffering=256 * 1024)  # noqa: SIM115  (closed with the node)
+        self._path = Path(log_dir) / f"access-{node}.jsonl" if log_dir is not None else None
+        self._file: FileIO | None = None
         self._encode = msgspec.json.Encoder().encode
+        self._complained = False
+        self.pending: list[bytes] = []
+
+    async def open(self) -> None:
+        """Raises OSError."""
+        if self._path is not None:
+            self._file = await asyncio.to_thread(_open, self._path)
 
     def write(self, exchange: Exchange, age_s: float) -> None:
         if self._file is None:
@@ -40,13 +53,32 @@ class AccessLog:
             exchange.bytes_in,
             exchange.bytes_out,
         )
-        self._file.write(self._encode(line) + b"\n")
+        self.pending.append(self._encode(line))
 
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
+    async def flush(self) -> None:
+        """Lines that the disk does not take are lost, and that is said once."""
+        lines, self.pending = self.pending, []
+        if self._file is None or not lines:
+            return
+        try:
+            await asyncio.to_thread(_write, self._file, b"\n".join(lines) + b"\n")
+        except OSError as fault:
+            if not self._complained:
+                print(f"{self._node}: access log: {fault.strerror}", file=sys.stderr, flush=True)
+            self._complained = True
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self.flush()
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _open(path: Path) -> FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileIO(path, "ab")
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    while data:
+        data = data[file.write(data) :]

@@ -18,7 +18,7 @@ class AdminNode(Protocol):
     def ready(self) -> bool: ...
     def report(self) -> Report: ...
     def metrics(self) -> bytes: ...
-    def break_glass(self, on: bool) -> None: ...
+    async def break_glass(self, on: bool) -> None: ...
 
 
 def admin_app(node: AdminNode) -> web.Application:
@@ -41,7 +41,7 @@ def admin_app(node: AdminNode) -> web.Application:
             order = msgspec.json.decode(await request.read(), type=KillSwitchRequest)
         except msgspec.DecodeError as fault:
             return web.Response(status=400, text=f"{fault}\n")
-        node.break_glass(order.on)
+        await node.break_glass(order.on)
         return web.Response(text=f"inspection {'skipped' if order.on else 'on again'}\n")
 
     app = web.Application(client_max_size=4096)

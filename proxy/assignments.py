@@ -1,5 +1,6 @@
 """What a node does with an assignment: verify, remember, activate, then say so. One at a time, newest wins."""
 
+import asyncio
 import contextlib
 import sys
 import time
@@ -61,6 +62,8 @@ class Assignee:
         self._state = state
         self._set_taus = set_taus
         self.memory = NodeMemory()
+        self._kept = self.memory
+        self._keeping = asyncio.Lock()
 
     @property
     def kill_switch(self) -> bool:
@@ -69,7 +72,8 @@ class Assignee:
 
     async def start(self) -> str | None:
         """Take up what was remembered; returns a sentence if something could not be."""
-        self.memory, complaint = self._state.load()
+        self.memory, complaint = await asyncio.to_thread(self._state.load)
+        self._kept = self.memory
         good = self.memory.last_known_good
         if good is not None:
             try:
@@ -93,6 +97,7 @@ class Assignee:
         started = time.monotonic()
         try:
             text = self._verify(assignment)
+            await self._keep()
             self._set_taus(assignment.taus_s)
             good = find(assignment, assignment.last_known_good)
             running = self._inspection.active
@@ -104,17 +109,28 @@ class Assignee:
             return Refusal(assignment.epoch, assignment.active.digest, refusal.reason, refusal.detail)
         if good is not None and good != self.memory.last_known_good:
             self._remember(last_known_good=good)
+        await self._keep()
         return Ack(assignment.epoch, text.ref, self.kill_switch, time.monotonic() - started)
 
-    def set_local_kill_switch(self, on: bool) -> None:
+    async def set_local_kill_switch(self, on: bool) -> None:
+        """Holds at once; returns when it will hold over a restart too."""
         self._remember(kill_switch_local=on)
+        await self._keep()
 
     def _remember(self, **changes: object) -> None:
-        """A disk that takes nothing costs the node its memory over a restart, never a rollback."""
-        memory = msgspec.structs.replace(self.memory, **changes)
-        if memory != self.memory:
-            self.memory = memory
+        self.memory = msgspec.structs.replace(self.memory, **changes)
+
+    async def _keep(self) -> None:
+        """Write out what is remembered, in a thread, for a disk may block.
+
+        A disk that takes nothing costs the node its memory over a restart, never a rollback.
+        """
+        async with self._keeping:
+            memory = self.memory
+            if memory == self._kept:
+                return
             try:
-                self._state.save(memory)
+                await asyncio.to_thread(self._state.save, memory)
+                self._kept = memory
             except OSError as fault:
                 print(f"{self._node}: not remembered over a restart: {fault}", file=sys.stderr, flush=True)

@@ -74,6 +74,10 @@ class Node:
         """Open the ports, take up what is remembered or given. Raises NodeFailed."""
         loop = asyncio.get_running_loop()
         listen, name = self.config.listen, self.config.name.encode()
+        try:
+            await self._log.open()
+        except OSError as fault:
+            raise NodeFailed(f"--log-dir {self.config.log_dir}: {fault.strerror}") from None
         await self._load_rules()
         with _busy(listen):
             self._server = await loop.create_server(
@@ -127,7 +131,7 @@ class Node:
         self._origins.close()
         if self._admin is not None:
             await self._admin.cleanup()
-        self._log.close()
+        await self._log.close()
 
     # ---- what the admin port and the control stream say ----
 
@@ -165,8 +169,8 @@ class Node:
         self._collector.connections = len(self.connections)
         return exposition(self._collector)
 
-    def break_glass(self, on: bool) -> None:
-        self._assignee.set_local_kill_switch(on)
+    async def break_glass(self, on: bool) -> None:
+        await self._assignee.set_local_kill_switch(on)
 
     def _next_report(self) -> Report:
         self._report_seq += 1
@@ -194,7 +198,7 @@ class Node:
             now = time.monotonic()
             self.pipeline.sweep(now)
             self._origins.sweep(now)
-            self._log.flush()
+            await self._log.flush()
             self._last_lag_s, self._lag_s = self._lag_s, 0.0
 
     async def _measure_lag(self) -> None:

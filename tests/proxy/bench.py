@@ -264,6 +264,7 @@ class Edge:
         self.counters = FrontCounters()
         self.inspection = BenchInspection()
         self.log = AccessLog("ams-1", self.log_dir)
+        await self.log.open()
         self.origins = OriginPool(config.origin)
         self.pipeline = Pipeline(
             config, self.inspection, self.origins, self.counters, self.log, lambda: self.kill_switch
@@ -286,9 +287,8 @@ class Edge:
 
     @property
     def lines(self):
-        self.log.flush()
-        with open(f"{self.log_dir}/access-ams-1.jsonl", "rb") as file:
-            return [msgspec.json.decode(line, type=AccessLogLine) for line in file]
+        """The access log. Nothing is written out before the end."""
+        return [msgspec.json.decode(line, type=AccessLogLine) for line in self.log.pending]
 
     async def settled(self, *records):
         """These are the outcomes, in any order, each logged once and counted once."""
@@ -298,12 +298,16 @@ class Edge:
     async def stop(self):
         for client in self.clients:
             client.reset()
-        await eventually(lambda: not self.connections, "the front's connections end")
-        await eventually(lambda: not self.pipeline.in_flight, "nothing is in flight")
-        self._server.close()
-        self.origins.close()
-        lines, seen = self.lines, self.counters.snapshot()
-        self.log.close()
+        try:
+            await eventually(lambda: not self.connections, "the front's connections end")
+            await eventually(lambda: not self.pipeline.in_flight, "nothing is in flight")
+        finally:
+            self._server.close()
+            self.origins.close()
+            for connection in self.connections:
+                connection._transport.abort()
+            lines, seen = self.lines, self.counters.snapshot()
+            await self.log.close()
         assert self.faults == []
         assert seen.by_outcome == Counter(line.outcome for line in lines)
         assert seen.by_reason == Counter(line.reason for line in lines)

@@ -155,13 +155,13 @@ async def test_a_kill_switch_is_heeded_while_another_order_is_being_carried_out(
 
 
 async def test_a_local_kill_switch_wins_until_released_locally(bench, tmp_path):
-    bench.assignee.set_local_kill_switch(True)
+    await bench.assignee.set_local_kill_switch(True)
     ack = await bench.assignee.apply(order(kill_switch=False))
     assert ack.kill_switch
     restarted = Bench(tmp_path)
     await restarted.assignee.start()
     assert restarted.assignee.kill_switch
-    restarted.assignee.set_local_kill_switch(False)
+    await restarted.assignee.set_local_kill_switch(False)
     assert not restarted.assignee.kill_switch
     assert not restarted.on_disk.kill_switch_local
 
@@ -188,6 +188,6 @@ async def test_a_full_disk_stops_neither_a_rollback_nor_the_kill_switch(bench, m
 
     monkeypatch.setattr(bench.state, "save", disk_full)
     assert isinstance(await bench.assignee.apply(order()), Ack)
-    bench.assignee.set_local_kill_switch(True)
+    await bench.assignee.set_local_kill_switch(True)
     assert bench.assignee.kill_switch
     assert "No space left on device" in capsys.readouterr().err

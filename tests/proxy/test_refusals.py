@@ -137,15 +137,18 @@ async def test_a_body_that_goes_wrong_on_its_way(edge, origin):
 
 async def test_a_body_that_goes_wrong_while_its_beginning_is_inspected(edge, origin):
     """The verdict comes after the refusal: nothing may be forwarded by it."""
-    edge.inspection.active = "on"
     client = await edge.client()
+    await client.ask(get(b"Host: a"))  # leaves a connection to forward on
+    edge.inspection.active = "on"
     client.send(CHUNKED + b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
     await eventually(lambda: edge.inspection.link.jobs, "inspection")
     client.send(BROKEN_CHUNK)
     assert (await client.response()).status == 400
     edge.inspection.answer()
-    await edge.settled(("bad_request", MALFORMED))
-    assert origin.connections == 0
+    edge.inspection.active = None
+    await (await edge.client()).ask(get(b"Host: a"))
+    assert [seen.method for seen in origin.requests] == ["GET", "GET"]
+    await edge.settled(("ok", "proxied"), ("bad_request", MALFORMED), ("ok", "proxied"))
 
 
 async def test_a_body_that_goes_wrong_while_it_waits_for_its_turn(edge, origin):
