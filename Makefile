@@ -7,7 +7,7 @@ DEV    := $(VENV)/.dev-$(shell sha256sum requirements-dev.lock pyproject.toml 2>
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 PYTEST_ARGS ?=
 
-.PHONY: help install install-dev demo up doctor test lint format bench lock clean
+.PHONY: help install install-dev demo up doctor test lint format bench pictures lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,9 @@ format: install-dev ## put the code into the one format
 
 bench: install-dev ## CPU per proxied request, with and without inspection
 	@$(BIN)/python -m benchmarks.edge
+
+pictures: install-dev ## the documentation's pictures from a recorded run: make pictures RUN_TO_SHOW=latest
+	@$(BIN)/python -m docs.take_pictures $(or $(RUN_TO_SHOW),latest)
 
 lock: install-dev ## make both lock files anew
 	@$(PIP) uv
