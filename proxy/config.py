@@ -1,6 +1,7 @@
 """A node's settings, read once from the command line into a frozen record. Nothing further in reads flags."""
 
 import argparse
+import math
 import os
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ class Address(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> "Address":
         """`HOST:PORT`; port 0 lets the system choose. Raises ConfigError."""
         host, colon, port = text.rpartition(":")
-        if not colon or not host or not port.isdigit() or int(port) > 65535:
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
             raise ConfigError(f"{text!r} is not HOST:PORT, for example 127.0.0.1:8080")
         return cls(host.strip("[]"), int(port))
 
@@ -66,12 +67,16 @@ def parse_args(argv: list[str]) -> NodeConfig:
     spec = NODES_BY_NAME.get(args.name)
     if args.inspectors < 1:
         raise ConfigError(f"--inspectors {args.inspectors}: a node needs at least 1")
-    if args.cpu_quota < 0:
+    if not 0 <= args.cpu_quota < math.inf:
         raise ConfigError(f"--cpu-quota {args.cpu_quota}: cores, 0 for no limit")
     if not 0 < args.inspect_body_bytes <= 131072:
         raise ConfigError(f"--inspect-body-bytes {args.inspect_body_bytes}: between 1 and 131072")
+    if not 0 < args.inspection_deadline < math.inf:
+        raise ConfigError(f"--inspection-deadline {args.inspection_deadline}: seconds, above 0")
     if args.rules and not os.path.isfile(args.rules):
         raise ConfigError(f"--rules {args.rules}: no such file")
+    if args.ready_fd is not None and not _is_open(args.ready_fd):
+        raise ConfigError(f"--ready-fd {args.ready_fd}: no such descriptor")
     return NodeConfig(
         name=args.name,
         pop=args.pop or (spec.pop if spec else "local"),
@@ -80,7 +85,7 @@ def parse_args(argv: list[str]) -> NodeConfig:
         listen=Address.parse(args.listen),
         admin=Address.parse(args.admin),
         origin=_origin(args.origin),
-        deployer=args.deployer,
+        deployer=_deployer(args.deployer),
         rules=args.rules,
         inspectors=args.inspectors,
         standby=Standby(args.standby),
@@ -97,14 +102,34 @@ def parse_args(argv: list[str]) -> NodeConfig:
 
 
 def _origin(url: str) -> Address:
-    parts = urlsplit(url)
+    return _http_address("--origin", url)
+
+
+def _deployer(url: str | None) -> str | None:
+    if url is None:
+        return None
+    address = _http_address("--deployer", url)
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{address.port}"
+
+
+def _http_address(flag: str, url: str) -> Address:
     try:
-        port = parts.port
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
     except ValueError:
-        port = None
-    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-        raise ConfigError(f"--origin {url}: an http://HOST[:PORT] is needed")
-    return Address(parts.hostname, port or 80)
+        host, port = None, None
+    if not host or parts.scheme != "http" or parts.path not in ("", "/"):
+        raise ConfigError(f"{flag} {url}: an http://HOST[:PORT] is needed")
+    return Address(host, 80 if port is None else port)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

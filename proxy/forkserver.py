@@ -93,7 +93,7 @@ def start_forkserver() -> ForkserverHandle:
         server_end.close()
         return ForkserverHandle(pid, front_end)
     try:
-        front_end.close()
+        _close_all_but(server_end.fileno())
         die_with_parent(front_pid)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the inspectors; pidfds stay valid
@@ -101,6 +101,12 @@ def start_forkserver() -> ForkserverHandle:
         _serve(server_end)
     finally:
         os._exit(0)
+
+
+def _close_all_but(fd: int) -> None:
+    """Whoever waits for the end of a pipe that the front was given must not wait for its inspectors."""
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -7,13 +7,15 @@ is stopped or inside a match takes nothing else.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from contract.messages import HotRule, InspectorStatus, RuleSetText
 from contract.vocabulary import Pool, RefusalReason, Standby
@@ -38,6 +40,8 @@ from rules.evaluate import LINEAR_SET
 
 #: Compiling and forking take milliseconds; a node on a starved machine may need some seconds.
 ACTIVATION_TIMEOUT_S = 10.0
+#: An inspector that cannot be forked now may be in a while; a machine that cannot fork is not helped by trying.
+REFORK_PAUSE_S = 0.5
 _SIGNALS = {Order.STOP: signal.SIGSTOP, Order.RUN: signal.SIGCONT}
 
 
@@ -176,22 +180,21 @@ class Inspection:
             standby = last_known_good
         texts = {Pool.PRIMARY: active, Pool.STANDBY: standby}
         rules = {text.ref.digest: await self._forkserver.load(text) for text in texts.values()}
-        self._generation += 1
-        links = [
-            InspectorLink(self, pool, self._generation, rules[texts[pool].ref.digest])
-            for pool in self.pools.order
-            for _ in range(self._config.inspectors)
-        ]
+        generation = self._generation + 1
+        links: list[InspectorLink] = []
         try:
-            async with asyncio.timeout(ACTIVATION_TIMEOUT_S):
-                for link in links:
-                    await self._forkserver.fork(link, texts[link.pool].ref.digest)
-                await asyncio.gather(*(link.ready for link in links))
-        except (TimeoutError, ConnectionError) as fault:
+            for pool in self.pools.order:
+                for _ in range(self._config.inspectors):
+                    links.append(InspectorLink(self, pool, generation, rules[texts[pool].ref.digest]))
+            await self._make_ready([(link, texts[link.pool].ref.digest) for link in links])
+        except BaseException as fault:  # cancelled too: nobody else knows of these processes
             self._end(links)
+            if not isinstance(fault, (TimeoutError, OSError)):
+                raise
             raise ActivationRefused(
                 RefusalReason.ACTIVATION, str(fault) or f"no inspector ready in {ACTIVATION_TIMEOUT_S:g} s"
             ) from None
+        self._generation = generation
         self.active, self._standby_text = active, standby
         self._rules = {pool: rules[text.ref.digest] for pool, text in texts.items()}
         old, self._links = self._links, links
@@ -200,6 +203,15 @@ class Inspection:
         self.quota.renew(time.monotonic())
         keep = {text.ref.digest for text in (active, standby, last_known_good) if text is not None}
         self._forkserver.drop_all_but(keep)
+
+    async def _make_ready(self, links: list[tuple[InspectorLink, str]]) -> None:
+        """Fork each with its digest; all are alive when this returns. Raises TimeoutError, OSError."""
+        async with asyncio.timeout(ACTIVATION_TIMEOUT_S):
+            for link, digest in links:
+                await self._forkserver.fork(link, digest)
+            await asyncio.gather(*(link.ready for link, _ in links))
+        if not all(link.alive for link, _ in links):
+            raise ConnectionError("an inspector died while the others were made ready")
 
     def on_link_lost(self, link: InspectorLink) -> None:
         """An inspector died by itself or by someone's hand: fork another of the same generation."""
@@ -212,19 +224,31 @@ class Inspection:
             task.add_done_callback(self._tasks.discard)
 
     async def _refork(self, pool: Pool, generation: int) -> None:
+        """Until the pool has its inspector again, or another generation has taken over."""
+        while generation == self._generation:
+            try:
+                if await self._fork_one(pool, generation):
+                    return
+            except (ActivationRefused, TimeoutError, OSError) as fault:
+                print(f"{self._config.name}: {pool} inspector not forked: {fault}", file=sys.stderr, flush=True)
+            await asyncio.sleep(REFORK_PAUSE_S)
+
+    async def _fork_one(self, pool: Pool, generation: int) -> bool:
+        """Whether the pool has one more inspector."""
         text = self._standby_text if pool is Pool.STANDBY else self.active
-        if text is None:
-            return
+        assert text is not None
         link = InspectorLink(self, pool, generation, await self._forkserver.load(text))
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(ACTIVATION_TIMEOUT_S):
-                await self._forkserver.fork(link, text.ref.digest)
-                await link.ready
-        if link.ready.done() and link.alive and generation == self._generation:
-            self._links.append(link)
-            self.pools.add(link)
-        else:
+        try:
+            await self._make_ready([(link, text.ref.digest)])
+        except BaseException:
             self._end([link])
+            raise
+        if generation != self._generation:
+            self._end([link])
+            return False
+        self._links.append(link)
+        self.pools.add(link)
+        return True
 
     def cpu_s(self) -> float:
         """CPU seconds of all inspectors that this node ever had."""
@@ -272,6 +296,9 @@ class Inspection:
             link.signal(_SIGNALS[order])
 
 
+_FORKSERVER_GONE = "the forkserver has ended: restart this node"
+
+
 class _ForkserverChannel:
     """Asks the forkserver and awaits its replies, which come in the order of the requests."""
 
@@ -289,20 +316,27 @@ class _ForkserverChannel:
         """Rule ids in index order. Raises ActivationRefused."""
         digest = text.ref.digest
         reply: asyncio.Future[Loaded | LoadRefused] = self._loop.create_future()
-        self._loads.setdefault(digest, []).append(reply)
-        fd = os.memfd_create("badgateway-rules")
         try:
-            os.write(fd, text.yaml)
-            socket.send_fds(self._sock, [encode(Load(digest))], [fd])
-        finally:
-            os.close(fd)
-        try:
+            self._send_load(digest, text.yaml)
+            self._loads.setdefault(digest, []).append(reply)
             answer = await asyncio.wait_for(reply, ACTIVATION_TIMEOUT_S)
         except TimeoutError:
             raise ActivationRefused(RefusalReason.ACTIVATION, "the forkserver does not answer") from None
+        except ConnectionError:
+            raise ActivationRefused(RefusalReason.ACTIVATION, _FORKSERVER_GONE) from None
+        except OSError as fault:
+            raise ActivationRefused(RefusalReason.ACTIVATION, str(fault)) from None
         if isinstance(answer, LoadRefused):
             raise ActivationRefused(answer.reason, answer.detail)
         return answer.rules
+
+    def _send_load(self, digest: str, yaml: bytes) -> None:
+        fd = os.memfd_create("badgateway-rules")
+        try:
+            os.write(fd, yaml)
+            socket.send_fds(self._sock, [encode(Load(digest))], [fd])
+        finally:
+            os.close(fd)
 
     async def fork(self, link: InspectorLink, digest: str) -> None:
         """Fork the process behind `link` and connect them."""
@@ -310,15 +344,18 @@ class _ForkserverChannel:
         self._token += 1
         reply = self._forks[self._token] = self._loop.create_future()
         try:
-            socket.send_fds(self._sock, [encode(Fork(self._token, digest))], [theirs.fileno(), link.slot.fd])
-        finally:
-            theirs.close()
-        link.pid, link.pidfd = await reply
-        ours.setblocking(False)
-        await self._loop.create_unix_connection(lambda: link, sock=ours)
+            with theirs:
+                socket.send_fds(self._sock, [encode(Fork(self._token, digest))], [theirs.fileno(), link.slot.fd])
+            link.pid, link.pidfd = await reply
+            ours.setblocking(False)
+            await self._loop.create_unix_connection(lambda: link, sock=ours)
+        except BaseException:
+            ours.close()  # by which the child ends, if there is one
+            raise
 
     def drop_all_but(self, digests: set[str]) -> None:
-        self._sock.send(encode(Drop(tuple(digests))))
+        with contextlib.suppress(ConnectionError):
+            self._sock.send(encode(Drop(tuple(digests))))
 
     def close(self) -> None:
         self._loop.remove_reader(self._sock.fileno())
@@ -329,11 +366,18 @@ class _ForkserverChannel:
             os.waitpid(self._handle.pid, 0)
 
     def _on_readable(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self._sock, 64 * 1024, 1)
-        if not data:
-            self._loop.remove_reader(self._sock.fileno())
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, 64 * 1024, 1)
+        except ConnectionError:
+            data, fds = b"", []
+        if data:
+            self._resolve(decode_reply(data), fds)
             return
-        self._resolve(decode_reply(data), fds)
+        self._loop.remove_reader(self._sock.fileno())
+        waiting: list[asyncio.Future[Any]] = [*self._forks.values(), *itertools.chain(*self._loads.values())]
+        for reply in waiting:
+            if not reply.done():
+                reply.set_exception(ConnectionError(_FORKSERVER_GONE))
 
     def _resolve(self, reply: Reply, fds: list[int]) -> None:
         match reply:

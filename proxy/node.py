@@ -32,6 +32,8 @@ from proxy.upstream import OriginPool
 from rules.parse import digest_of
 
 _LAG_TICK_S = 0.05
+#: A slow reader of /metrics must not hold up the node's end.
+_ADMIN_SHUTDOWN_S = 0.5
 
 
 class NodeFailed(Exception):
@@ -87,7 +89,7 @@ class Node:
                 backlog=1024,
             )
         self.edge_url = _url(self._server.sockets[0].getsockname())
-        self._admin = web.AppRunner(admin_app(self), access_log=None)
+        self._admin = web.AppRunner(admin_app(self), access_log=None, shutdown_timeout=_ADMIN_SHUTDOWN_S)
         await self._admin.setup()
         with _busy(self.config.admin):
             await web.TCPSite(self._admin, self.config.admin.host, self.config.admin.port).start()
