@@ -8,6 +8,7 @@ Waits are for conditions, each with a deadline and a sentence for when it passes
 import asyncio
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from contract.topology import Endpoints
 from contract.vocabulary import EventKind, RolloutState, StatusWord
 from deployer.client import DeployerClient, DeployerError
 from drills.child import ChildFailed
-from drills.drill import Drill, read_rule_set
+from drills.drill import Drill, read_rule_sets
 from drills.environment import environment
 from drills.observer import Observer, ObserverLost
 from drills.report import write_report
@@ -63,7 +64,7 @@ async def conduct(
     drill: Drill, settings: dict[str, str], runs: Path, screen: Screen, page_port: int = 0
 ) -> Result:
     """Run one drill on a stack of its own, and end all of it. Raises DrillFailed."""
-    healthy, push = read_rule_set(drill.rules.healthy, drill), read_rule_set(drill.rules.push, drill)
+    healthy, push = read_rule_sets(drill)
     run_dir = create_run_dir(runs, drill.name, _stamp())
     (run_dir.path / "rules-push.yaml").write_bytes(push)
     began = time.monotonic()
@@ -95,6 +96,7 @@ async def conduct(
         raise DrillFailed(str(fault)) from None
     finally:
         await stack.stop()
+        _discard_if_not_begun(run_dir)
     return conclude_run(run_dir, drill, bool(settings))
 
 
@@ -105,7 +107,7 @@ async def conduct_attached(
 
     The fleet and its settings are the stack's own. Raises DrillFailed.
     """
-    push = read_rule_set(drill.rules.push, drill)
+    _, push = read_rule_sets(drill)
     run_dir = create_run_dir(runs, drill.name, _stamp())
     _use_logs(run_dir, logs)
     (run_dir.path / "rules-push.yaml").write_bytes(push)
@@ -278,6 +280,15 @@ def _has(view: View, *kinds: EventKind) -> bool:
 
 def _stamp() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _discard_if_not_begun(run_dir: RunDir) -> None:
+    """A drill that never began leaves no run behind, unless a process wrote down why."""
+    begun = (run_dir.path / "run.json").exists()
+    if not begun and all(log.stat().st_size == 0 for log in run_dir.logs.glob("*.log") if log.stem != "console"):
+        shutil.rmtree(run_dir.path)
+        with contextlib.suppress(OSError):
+            run_dir.path.parent.rmdir()
 
 
 def _use_logs(run_dir: RunDir, logs: Path) -> None:

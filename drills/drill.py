@@ -5,6 +5,8 @@ one. Every fault is one line with its key path.
 """
 
 import difflib
+import subprocess
+import sys
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -214,23 +216,37 @@ def find_drill(name: str, settings: dict[str, str]) -> Drill:
     raise DrillError(f"no drill {name!r}; nearest: {', '.join(near)}")
 
 
-def read_rule_set(name: str, drill: Drill) -> bytes:
-    """A shipped rule set by name or a file by path, with the drill's engine and without its left-out rule.
+def read_rule_sets(drill: Drill) -> tuple[bytes, bytes]:
+    """The healthy set and the one to push, in the drill's engine and without its left-out rule.
 
-    Raises DrillError. Whether the rules are any good is for the deployer's gates to say.
+    Raises DrillError for a missing file, an unknown rule to leave out, or a set that no node would run.
     """
+    healthy, push = (_read_rule_set(name) for name in (drill.rules.healthy, drill.rules.push))
+    known = {rule["id"] for yaml in (healthy, push) for rule in msgspec.yaml.decode(yaml)["rules"]}
+    if drill.without_rule is not None and drill.without_rule not in known:
+        near = difflib.get_close_matches(drill.without_rule, sorted(known), n=3, cutoff=0.3) or sorted(known)
+        raise DrillError(f"without_rule: no rule {drill.without_rule!r}; nearest: {', '.join(near)}")
+    return variant(healthy, drill.engine, drill.without_rule), variant(push, drill.engine, drill.without_rule)
+
+
+def _read_rule_set(name: str) -> bytes:
+    """A shipped rule set by name or a file by path, checked as a node checks it, in a process of its own: the
+    rule language is the nodes' and the deployer's."""
     shipped = resources.files("drills").joinpath("rulesets", name)
     try:
         yaml = shipped.read_bytes() if shipped.is_file() and "/" not in name else Path(name).read_bytes()
     except OSError as fault:
         raise DrillError(f"rule set {name}: {fault.strerror}") from None
-    return variant(yaml, drill.engine, drill.without_rule)
+    checked = subprocess.run([sys.executable, "-m", "rules", "-"], input=yaml, capture_output=True, check=False)
+    if checked.returncode:
+        raise DrillError(f"rule set {name}: {checked.stderr.decode().strip().removeprefix('error: ')}")
+    return yaml
 
 
 def variant(yaml: bytes, engine: Engine | None, without_rule: str | None) -> bytes:
     """The same set in another engine, or without one rule; the author's exact bytes when neither is asked for.
 
-    A set that has no such rule stays as it is: the rule to leave out is only in one of a drill's two sets.
+    A set that has no such rule stays as it is: the rule to leave out may be only in one of a drill's two sets.
     """
     if engine is None and without_rule is None:
         return yaml

@@ -8,7 +8,7 @@ from pathlib import Path
 from contract.record import RunBegin, RunHead
 from drills.child import ChildFailed
 from drills.conductor import Screen
-from drills.drill import find_drill, read_rule_set
+from drills.drill import find_drill, read_rule_sets
 from drills.environment import environment
 from drills.observer import Observer
 from drills.stack import FIXED_PORTS, Stack, StackPlan
@@ -27,7 +27,7 @@ async def keep_up(runs: Path, screen: Screen, traffic: bool) -> None:
         logs=folder / "logs",
         nodes=drill.nodes,
         edge=drill.edge,
-        rules=read_rule_set(drill.rules.healthy, drill),
+        rules=read_rule_sets(drill)[0],
         seed=drill.seed,
         ports=FIXED_PORTS,
     )

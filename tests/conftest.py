@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import blockbuster_ctx
 
-#: Not here: the drill runner, which reads files and starts processes on purpose. The console opens its page's folder
-#: and its record while nothing else runs yet.
+#: Not here: the drill runner, which reads files and starts processes on purpose. The console opens its page and
+#: its record while nothing else runs yet.
 LOOPS = ["analysis", "deployer"]
 
 

@@ -41,12 +41,13 @@ def test_bad_input_is_one_line_and_starts_nothing(tmp_path: Path, words: tuple[s
     assert not list(tmp_path.iterdir())
 
 
-def test_a_rule_that_does_not_compile_is_refused_with_rule_and_position(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["healthy", "push"])
+def test_a_rule_that_does_not_compile_is_refused_before_anything_starts(tmp_path: Path, role: str) -> None:
     (tmp_path / "bad.yaml").write_text("name: bad\nrules: [{id: waf-1, pattern: 'a(b', targets: [uri]}]\n")
-    done = run(tmp_path, "drill", "cloudflare-2019", "--set", "rules.healthy=bad.yaml")
+    done = run(tmp_path, "drill", "cloudflare-2019", "--set", f"rules.{role}=bad.yaml")
     assert done.returncode == 2
-    assert "waf-1" in done.stderr
-    assert "position 1" in done.stderr
+    assert done.stderr.startswith("error: rule set bad.yaml: rule waf-1: pattern does not compile at position 1")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
 
 
 def test_a_busy_port_is_named(tmp_path: Path) -> None:
@@ -56,6 +57,7 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"127.0.0.1:{port}" in done.stderr
     assert "in use" in done.stderr
+    assert not list(tmp_path.rglob("*.log"))
 
 
 def test_the_list_and_the_doctor_speak(tmp_path: Path) -> None:

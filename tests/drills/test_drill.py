@@ -10,7 +10,7 @@ from drills.drill import (
     find_drill,
     load_drill,
     parse_settings,
-    read_rule_set,
+    read_rule_sets,
     setting_keys,
     shipped_drills,
     variant,
@@ -88,13 +88,12 @@ def test_every_shipped_drill_can_be_read_and_names_itself() -> None:
         assert drill.name == name
         assert drill.objectives
         assert len(file.read_text().splitlines()) < 60
-        assert read_rule_set(drill.rules.healthy, drill) != read_rule_set(drill.rules.push, drill)
+        assert len(set(read_rule_sets(drill))) == 2
 
 
 def test_the_2019_rule_is_exact_and_simulated() -> None:
     drill = find_drill("cloudflare-2019", {})
-    healthy = msgspec.yaml.decode(read_rule_set(drill.rules.healthy, drill))
-    pushed = msgspec.yaml.decode(read_rule_set(drill.rules.push, drill))
+    healthy, pushed = map(msgspec.yaml.decode, read_rule_sets(drill))
     assert len(healthy["rules"]) >= 12
     assert pushed["rules"][:-1] == healthy["rules"]
     rule = pushed["rules"][-1]
@@ -111,6 +110,11 @@ def test_a_variant_changes_engine_or_rule_and_nothing_else() -> None:
     assert linear["engine"] == "linear"
     assert linear["rules"] == [{"id": "a", "pattern": "p", "targets": ["uri"]}]
     assert msgspec.yaml.decode(variant(yaml, None, "a"))["rules"] == []
+
+
+def test_a_rule_that_is_not_there_cannot_be_left_out() -> None:
+    with pytest.raises(DrillError, match="nearest: waf-xss-2019-07-02"):
+        read_rule_sets(find_drill("cloudflare-2019", {"without_rule": "waf-xss-2019-07"}))
 
 
 def test_users_suffice_for_the_wall() -> None:
