@@ -383,7 +383,9 @@ class _ForkserverChannel:
         match reply:
             case Forked(token, pid):
                 fork = self._forks.pop(token)
-                if fork.done():
+                if fork.done():  # nobody waits for this process any more
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(fds[0], signal.SIGKILL)
                     os.close(fds[0])
                 else:
                     fork.set_result((pid, fds[0]))
