@@ -160,3 +160,17 @@ async def test_small_and_large_bodies_behind_each_other(edge, origin):
         edge.inspection.answer()
         assert (await client.response()).status == 200
     assert [len(seen.body) for seen in origin.requests] == sizes
+
+
+async def test_an_early_answer_larger_than_the_lingering_is_read_whole(edge, origin, monkeypatch):
+    """The half-closed connection waits for a slow reader, however little the client has left to say."""
+    monkeypatch.setattr("proxy.front.LINGER_S", 0.02)
+    origin.reads_body = False
+    origin.response = plain(LARGE, "413 Content Too Large")
+    client = await edge.client(receive_buffer=65536, limit=2**18)
+    client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+    await stalled(lambda: sum(e.bytes_out for e in edge.pipeline.in_flight.values()), "the answer begins")
+    response = await client.response()
+    assert hashlib.sha256(response.body).hexdigest() == SHA
+    await client.closed()
+    await edge.settled(OK)
