@@ -24,6 +24,7 @@ class AccessLog:
         self._file: FileIO | None = None
         self._encode = msgspec.json.Encoder().encode
         self._complained = False
+        self._writing: asyncio.Future[OSError | None] | None = None
         self.pending: list[bytes] = []
 
     async def open(self) -> None:
@@ -56,15 +57,18 @@ class AccessLog:
         self.pending.append(self._encode(line))
 
     async def flush(self) -> None:
-        """Lines that the disk does not take are lost, and that is said once."""
+        """Lines that the disk does not take are lost, and that is said once. A write that was begun goes on when
+        whoever waits for it is cancelled."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
         lines, self.pending = self.pending, []
         if self._file is None or not lines:
             return
-        try:
-            await asyncio.to_thread(_write, self._file, b"\n".join(lines) + b"\n")
-        except OSError as fault:
-            if not self._complained:
-                print(f"{self._node}: access log: {fault.strerror}", file=sys.stderr, flush=True)
+        data = b"\n".join(lines) + b"\n"
+        self._writing = asyncio.get_running_loop().run_in_executor(None, _write, self._file, data)
+        fault = await asyncio.shield(self._writing)
+        if fault is not None and not self._complained:
+            print(f"{self._node}: access log: {fault.strerror}", file=sys.stderr, flush=True)
             self._complained = True
 
     async def close(self) -> None:
@@ -79,6 +83,11 @@ def _open(path: Path) -> FileIO:
     return FileIO(path, "ab")
 
 
-def _write(file: FileIO, data: bytes) -> None:
-    while data:
-        data = data[file.write(data) :]
+def _write(file: FileIO, data: bytes) -> OSError | None:
+    """Returns what the disk had against it."""
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except OSError as fault:
+        return fault
+    return None
