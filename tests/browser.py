@@ -65,3 +65,8 @@ def _run(*command: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
+
+
+if __name__ == "__main__":
+    found, reason = find()
+    print(f"browser for the page's tests: {found or reason}")
