@@ -20,6 +20,7 @@ from drills.child import ChildFailed
 from drills.conductor import DrillFailed, Result, conduct, conduct_attached, read_endpoints
 from drills.drill import DrillError, find_drill, parse_settings, shipped_drills
 from drills.machine import MachineUnfit, examine, require_fit
+from drills.observer import ObserverLost
 from drills.replay import replay_run
 from drills.report import write_report
 from drills.rundir import RunNotFound, find_run
@@ -163,7 +164,7 @@ def _exit_code(result: Result) -> int:
     return EXIT_CODES[result.score.verdict]
 
 
-FAULTS = (DrillError, DrillFailed, MachineUnfit, RunNotFound, DeployerError, ChildFailed)
+FAULTS = (DrillError, DrillFailed, MachineUnfit, RunNotFound, DeployerError, ChildFailed, ObserverLost)
 
 
 def _or_exit(call: Callable[[], T]) -> T:

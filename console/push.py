@@ -34,7 +34,6 @@ class Push:
     confirmed: set[str] = field(default_factory=set)
     confirmed_all_t: float | None = None
     over: bool = False  # promoted or refused: nothing more is on its way
-    decision_t: float | None = None
     automated: bool = False
     rollback_t: float | None = None
     stuck_t: float | None = None
@@ -64,7 +63,6 @@ class Push:
             self.confirmed.add(str(event.data["node"]))
 
     def _decision(self, event: Event) -> None:
-        self.decision_t = event.t
         self.automated = event.data.get("by") in MACHINES
 
     def _rollback(self, event: Event) -> None:

@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, cast
 
 from contract.messages import HotRule, InspectorStatus, RuleSetText
@@ -137,13 +136,6 @@ class InspectorLink(asyncio.Protocol):
         index, since = current
         name = "linear_set" if index == LINEAR_SET else self.rules[index] if index < len(self.rules) else "?"
         return HotRule(name, max(0.0, now - since), self.pool)
-
-
-@dataclass(slots=True)
-class _Generation:
-    number: int
-    text: RuleSetText
-    rules: tuple[str, ...]
 
 
 class Inspection:

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from cli import main
+from drills.observer import Observer
 from tests.fakes.processes import left_over, new_marker, with_marker
 
 BADGATEWAY = str(Path(sys.executable).parent / "badgateway")
@@ -70,3 +73,18 @@ def test_the_list_and_the_doctor_speak(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["drill", "replay", "deploy", "rollback", "up"])
 def test_help_has_an_example(tmp_path: Path, command: str) -> None:
     assert f"example: badgateway {command}" in " ".join(run(tmp_path, command, "--help").stdout.split())
+
+
+def test_a_console_that_goes_away_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever ends the console while a run is replayed reads why, not a traceback."""
+
+    async def lost() -> None:
+        async with Observer("http://127.0.0.1:9") as observer:
+            await observer.view()
+
+    with pytest.raises(typer.Exit) as ended:
+        main._run(lost())
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the console at http://127.0.0.1:9 does not answer")
+    assert len(said.strip().splitlines()) == 1
