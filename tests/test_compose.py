@@ -125,7 +125,8 @@ def test_one_drill_in_containers(compose: Compose) -> None:
     assert report["bad_ratio"]["after"] < 0.001
     assert report["timing_s"]["act"] is not None
     assert len(report["act_s_by_node"]) == 8
-    assert report["reconciliation"]["unexplained"] == 0
+    # The promise of docs/report.md; whatever is left is shown with its ids.
+    assert report["reconciliation"]["ratio"] <= 0.001, report["reconciliation"]
     assert report["wall"]["culprit_rule"] == "waf-xss-2019-07-02"
 
 
